@@ -1,0 +1,208 @@
+"""Types of the native module: the state machines of `src/`, driven by one tokio runtime per process.
+
+Nothing here waits. What takes time answers later with an event, and all events of an agent cross in batches: `wake_fd` turns readable
+when the first one is queued, and `drain` takes them. The public API is in the Python modules beside this file.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, final
+
+__version__: Final[str]
+
+# Kinds of events: the first element of each tuple that Agent.drain() returns. Ids of peers are 32 bytes, tokens are integers that
+# are never used twice within an agent.
+EVENT_LINKED: Final[int]  # (kind, switchboard: str) the link is up (again)
+EVENT_LINK_LOST: Final[int]  # (kind, error: Exception, retry_in: float) the link broke; the core links again by itself
+EVENT_JOINED: Final[int]  # (kind,) membership is there and the link is up: host() and join() may return
+EVENT_CLOSED: Final[int]  # (kind, error: Exception | None) the agent is over: closed, replaced, or it could not join
+EVENT_PEER: Final[int]  # (kind, what: str, PeerInfo) what: "joined", "changed", "up", "down", "gone", "left"
+EVENT_MESSAGE: Final[int]  # (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, flags, headers: dict | None, message_id: bytes)
+EVENT_REQUEST: Final[int]  # (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, flags, headers, message_id, skill: str | None, attempt)
+EVENT_CANCELLED: Final[int]  # (kind, token) the caller cancelled this request, or is gone
+EVENT_GAP: Final[int]  # (kind, sender, lane, thread: bytes) a message of this thread expired at its sender and will never come
+EVENT_RECEIPT: Final[int]  # (kind, token, state: int, reason: str) only for receipts that were watched
+EVENT_PROGRESS: Final[int]  # (kind, call, sender, body, message_id) a partial answer
+EVENT_ANSWER: Final[int]  # (kind, call, token, sender, body, lane, thread, depth, headers, message_id) the final answer
+EVENT_FAILED: Final[int]  # (kind, call, error: Exception) the call ended without an answer
+EVENT_MOVED: Final[int]  # (kind, call, peer: bytes, attempt: int) the call was given to this peer (the first time included)
+EVENT_DEFINITION: Final[int]  # (kind, token, definition: bytes) answer to describe(); empty: the peer doesn't know it
+EVENT_INVITE: Final[int]  # (kind, token, error: Exception | None) the mailbox of an invite is open at the switchboard, or couldn't be opened
+EVENT_ADMITTED: Final[int]  # (kind, token, PeerInfo) somebody joined with this invite
+EVENT_SPACE: Final[int]  # (kind,) the outbox was full and has room again
+
+FLAG_MAYBE_REPEATED: Final[int]
+FLAG_WANTS_DONE: Final[int]
+
+# States of a receipt, in the order in which they can only rise, except that the hints 1 to 3 may change among themselves.
+RECEIPT_QUEUED: Final[int]  # in this agent's outbox
+RECEIPT_SENT: Final[int]  # written to the link
+RECEIPT_UNKNOWN: Final[int]  # hint: the switchboard doesn't know the receiver at present
+RECEIPT_DELIVERED: Final[int]  # in the receiver's memory
+RECEIPT_DONE: Final[int]  # handled
+RECEIPT_REFUSED: Final[int]  # refused by the receiver
+RECEIPT_EXPIRED: Final[int]  # unconfirmed when its time was over
+RECEIPT_FAILED: Final[int]  # the agent closed, or the peer is gone for good, before anything was confirmed
+
+@final
+class PeerInfo:
+    """What an agent knows about another: a snapshot, read-only."""
+
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def text_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def run(self) -> bytes: ...
+    @property
+    def linked(self) -> bool: ...
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def skills(self) -> list[tuple[str, tuple[str, ...], int, bytes]]: ...  # name, tags, concurrency, SHA-256 of the definition
+    @property
+    def rights(self) -> tuple[frozenset[str] | None, bool, bool, bool]: ...  # skills, admit, terminals, originate
+    @property
+    def certificate_expiry_ms(self) -> int: ...
+
+@final
+class Receipt:
+    """The state of one sent message. Reading it costs nothing; changes are reported only after `watch()`."""
+
+    @property
+    def token(self) -> int: ...
+    @property
+    def state(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def message_id(self) -> bytes: ...
+    def watch(self) -> int: ...  # from here on EVENT_RECEIPT reports each change; returns the state at this moment
+
+@final
+class Agent:
+    """One agent: a handle to its state machine and to the task that drives it. Usable from any thread."""
+
+    @staticmethod
+    def host(
+        name: str,
+        *,
+        switchboard: str,
+        skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = (),  # name, tags, concurrency, definition (JSON)
+        ca_file: str | None = None,
+        peer_gone_after: float = 10.0,
+        outbox_bytes: int = ...,
+        outbox_messages: int = ...,
+    ) -> Agent: ...
+    @staticmethod
+    def join(
+        name: str,
+        *,
+        ticket: str,
+        switchboard: str | None = None,  # None: the addresses in the ticket
+        skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = (),
+        ca_file: str | None = None,
+        peer_gone_after: float = 10.0,
+        outbox_bytes: int = ...,
+        outbox_messages: int = ...,
+    ) -> Agent: ...
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def text_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def swarm(self) -> str: ...
+    @property
+    def wake_fd(self) -> int: ...  # -1 where the platform has no such descriptor: then set_waker must be used
+    def set_waker(self, callback: Any) -> None: ...
+    def drain(self, limit: int = ...) -> list[tuple[Any, ...]]: ...
+    def flush(self) -> None: ...  # seals and writes what waits, on this thread if the socket is idle
+    def send(
+        self,
+        to: bytes,
+        body: object,
+        lane: int,
+        thread: bytes | None,
+        ttl: float,
+        until_done: bool,
+        depth: int = 0,
+        headers: dict[str, object] | None = None,
+    ) -> Receipt: ...  # raises OutboxFull, BodyError, PeerUnknown, AgentClosed
+    def request(
+        self,
+        to: bytes,
+        body: object,
+        lane: int,
+        thread: bytes | None,
+        ttl: float,
+        depth: int = 0,
+        headers: dict[str, object] | None = None,
+    ) -> tuple[int, Receipt]: ...  # call token
+    def call(
+        self,
+        skill: str,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        to: bytes | None,  # None: any linked holder of the skill, moved on PeerGone or busy
+        among: Sequence[bytes] | None,  # None: all holders
+        lane: int,
+        ttl: float,
+        timeout: float | None,
+        progress_timeout: float | None,
+        depth: int = 0,
+    ) -> int: ...  # call token; raises SkillUnknown when nobody is known to have the skill
+    def cancel(self, call: int) -> None: ...
+    def call_receipt(self, call: int) -> Receipt | None: ...
+    def answer(self, token: int, body: object, final: bool, depth: int = 0) -> Receipt: ...  # to a request or, as a reply, to a plain message
+    def refuse(self, token: int, code: int, type: str, text: str, retry_after: float = 0.0) -> None: ...
+    def done(self, token: int) -> None: ...  # this plain message has been handled
+    def consumed(self, messages: int) -> None: ...  # so many plain messages more were taken by the application: gives credit back
+    def turned(self) -> None: ...  # the event loop lives: heartbeats of running requests stop 60 s after the last call
+    def peers(self) -> list[PeerInfo]: ...
+    def peer(self, id: bytes) -> PeerInfo | None: ...
+    def describe(self, peer: bytes, hash: bytes) -> int: ...
+    def offer(self, skills: Sequence[tuple[str, tuple[str, ...], int, bytes]]) -> None: ...  # replaces the skills; peers get the changed card
+    def invite(
+        self,
+        uses: int | None,  # None: uncounted
+        ttl: float,
+        rights: tuple[Sequence[str] | None, bool, bool, bool],
+        addresses: Sequence[str],
+    ) -> tuple[int, str]: ...  # token, ticket text; EVENT_INVITE says when it can be used
+    def revoke(self, token: int) -> None: ...
+    def health(self) -> dict[str, Any]: ...
+    def outstanding(self) -> list[Receipt]: ...  # receipts that are neither delivered nor settled otherwise
+    def close(self) -> None: ...  # says goodbye, ends the task; EVENT_CLOSED follows. Idempotent.
+
+@final
+class Switchboard:
+    """A switchboard on this process's runtime."""
+
+    def __init__(
+        self,
+        *,
+        listen: str,
+        advertise: str | None = None,
+        key_file: str | None = None,
+        certificate_file: str | None = None,
+        private_key_file: str | None = None,
+        plain: bool = False,
+        behind_proxy: bool = False,
+    ) -> None: ...  # raises PortInUse, ConfigurationError
+    @property
+    def url(self) -> str: ...
+    @property
+    def pin(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    def stats(self) -> dict[str, int]: ...
+    def close(self) -> None: ...
+
+def new_key(path: str) -> str: ...  # writes a fresh private key (0600, never overwrites), returns the pin
+def ticket_info(text: str) -> dict[str, Any]: ...  # addresses, expiry_ms, counted, swarm; raises InviteError
+def encode_body(body: object) -> tuple[int, bytes]: ...  # content type and bytes; raises BodyError
+def decode_body(content_type: int, data: bytes) -> object: ...
+def runtime_alive() -> bool: ...  # False in a child after fork()
