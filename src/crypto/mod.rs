@@ -1,0 +1,1 @@
+//! Keys, certificates, seals and sessions. Sees payloads, never addresses or sockets.
