@@ -1,1 +1,4 @@
 //! One agent as a state machine: its link, sessions, delivery, roster and calls.
+
+pub mod message;
+pub mod section;
