@@ -1,3 +1,21 @@
 //! The I/O shell: sockets, TLS, WebSocket, timers and tasks that feed the state machines and obey them.
+//!
+//! Nothing here decides anything about the protocol. What a link may do, which order frames take, when a link has lasted
+//! long enough: all of that is the sans-IO layers' business. What is decided here is how bytes reach them: how many
+//! system calls and wake-ups a frame costs, which certificate is believed, how long a socket may stand still.
+//!
+//! - [`address`]: `wss://host:port#pin`, and what may stand after `--listen`
+//! - [`tls`]: certificates, keys and pins of both sides
+//! - [`ws`]: one established link as a [`ws::Connection`] of binary frames, the same for client and switchboard
+//! - [`server`]: the switchboard's tasks (feature `server`)
+//! - [`os`]: calls that differ between operating systems, each with a portable fallback
 
+pub mod address;
+mod error;
 pub mod os;
+#[cfg(feature = "server")]
+pub mod server;
+pub mod tls;
+pub mod ws;
+
+pub use error::Error;
