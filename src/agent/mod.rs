@@ -1,1 +1,5 @@
 //! One agent as a state machine: its link, sessions, delivery, roster and calls.
+
+pub mod definitions;
+pub mod message;
+pub mod section;

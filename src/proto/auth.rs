@@ -110,7 +110,7 @@ impl LinkRights {
     const MAY_REVOKE: u8 = 0x02;
 
     fn to_bits(self) -> u8 {
-        u8::from(self.may_issue) * Self::MAY_ISSUE | u8::from(self.may_revoke) * Self::MAY_REVOKE
+        (u8::from(self.may_issue) * Self::MAY_ISSUE) | (u8::from(self.may_revoke) * Self::MAY_REVOKE)
     }
 
     fn from_bits(bits: u8) -> Self {

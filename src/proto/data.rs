@@ -94,7 +94,7 @@ impl OuterHeader {
         bytes[0] = VERSION;
         bytes[1] = self.kind.to_byte();
         bytes[2] = self.lane as u8;
-        bytes[3] = u8::from(self.parkable) * PARKABLE | u8::from(self.early) * EARLY;
+        bytes[3] = (u8::from(self.parkable) * PARKABLE) | (u8::from(self.early) * EARLY);
         bytes[4..20].copy_from_slice(self.destination.as_bytes());
         bytes[20..36].copy_from_slice(self.session.as_bytes());
         bytes[36..40].copy_from_slice(&self.generation.to_be_bytes());

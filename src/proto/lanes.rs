@@ -13,8 +13,8 @@
 //! anything waits, [`LaneQueue::pop`] gives something. At a bound it refuses the newcomer and keeps what it has.
 //!
 //! The half rule is kept by a balance: what control and urgent send while the rest waits is taken from it, what the rest
-//! sends is added, and below zero the rest goes first. What the rest can save up for an urgent burst is one quantum; what it
-//! is owed is forgiven after a window, so that a slow link doesn't keep urgent waiting for long.
+//! sends is added, and below zero the rest goes first. What the rest can save up for an urgent burst is the size of a frame;
+//! what it is owed is forgiven after a window, so that a slow link doesn't keep urgent waiting for long.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -215,12 +215,13 @@ impl<T> Fifo<T> {
 #[derive(Debug, Default)]
 struct HalfRule {
     window_start: Duration,
-    /// Bytes that the rest is ahead, at most a quantum; negative: what it is owed.
+    /// Bytes that the rest is ahead, at most [`HalfRule::SAVED_UP`]; negative: what it is owed.
     balance: i64,
 }
 
 impl HalfRule {
-    const SAVED_UP: i64 = limits::LANE_QUANTUM as i64;
+    /// A frame: with less, urgent would get less than half beside large frames; with more, a burst could fill a window.
+    const SAVED_UP: i64 = limits::FRAME as i64;
 
     fn advance(&mut self, now: Duration) {
         if now.saturating_sub(self.window_start) >= limits::URGENT_WINDOW {
