@@ -178,6 +178,18 @@ impl DataFrame {
         Self { bytes: bytes.freeze(), header }
     }
 
+    /// Completes a frame that was sealed in its own buffer, behind room for [`DataFrame::HEADER_LEN`] bytes; with no source.
+    ///
+    /// # Panics
+    /// If there is no such room, or the frame is larger than [`limits::FRAME`].
+    pub fn around(header: OuterHeader, mut buffer: BytesMut) -> Self {
+        assert!(buffer.len() <= limits::FRAME, "a frame of {} bytes", buffer.len());
+        buffer[0] = kind::DATA;
+        buffer[SOURCE..HEADER].copy_from_slice(Label::ZERO.as_bytes());
+        buffer[HEADER..Self::HEADER_LEN].copy_from_slice(&header.encode());
+        Self { bytes: buffer.freeze(), header }
+    }
+
     /// Returns who the switchboard says has sent it: a hint, zero on the way there.
     pub fn source(&self) -> Label {
         let mut source = [0; Label::LENGTH];
