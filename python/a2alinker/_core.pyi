@@ -130,6 +130,7 @@ class Agent:
         until_done: bool,
         depth: int = 0,
         headers: dict[str, object] | None = None,
+        reply_to: bytes | None = None,  # id of the plain message that this one replies to
     ) -> Receipt: ...  # raises OutboxFull, BodyError, PeerUnknown, AgentClosed
     def request(
         self,
@@ -156,7 +157,7 @@ class Agent:
     ) -> int: ...  # call token; raises SkillUnknown when nobody is known to have the skill
     def cancel(self, call: int) -> None: ...
     def call_receipt(self, call: int) -> Receipt | None: ...
-    def answer(self, token: int, body: object, final: bool, depth: int = 0) -> Receipt: ...  # to a request or, as a reply, to a plain message
+    def answer(self, token: int, body: object, final: bool, depth: int = 0) -> Receipt: ...  # to a request; the reply to a plain message is a send() with reply_to
     def refuse(self, token: int, code: int, type: str, text: str, retry_after: float = 0.0) -> None: ...
     def done(self, token: int) -> None: ...  # this plain message has been handled
     def consumed(self, messages: int) -> None: ...  # so many plain messages more were taken by the application: gives credit back
