@@ -9,9 +9,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use thiserror::Error;
+
+use crate::proto::signature;
 
 /// Largest definition, in bytes (PROTOCOL 5.2).
 pub const DEFINITION_LIMIT: usize = 16 * 1024;
@@ -105,9 +106,7 @@ fn checked_hash(definition: &[u8]) -> Result<DefinitionHash, DefinitionError> {
     if std::str::from_utf8(definition).is_err() {
         return Err(DefinitionError::NotText);
     }
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, definition).as_ref());
-    Ok(hash)
+    Ok(signature::hash(&[definition]))
 }
 
 #[cfg(test)]
