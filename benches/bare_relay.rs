@@ -81,16 +81,8 @@ enum Role {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut runtime = if arguments.one_thread {
-        Builder::new_current_thread()
-    } else {
-        Builder::new_multi_thread()
-    };
-    let outcome = runtime
-        .enable_all()
-        .build()
-        .map_err(Error::from)
-        .and_then(|runtime| runtime.block_on(play(arguments.role)));
+    let mut runtime = if arguments.one_thread { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let outcome = runtime.enable_all().build().map_err(Error::from).and_then(|runtime| runtime.block_on(play(arguments.role)));
     match outcome {
         Ok(()) | Err(Error::ConnectionClosed) => ExitCode::SUCCESS,
         Err(error) => {
@@ -104,16 +96,11 @@ async fn play(role: Role) -> Result<(), Error> {
     match role {
         Role::Relay => relay().await,
         Role::Echo { url } => echo(&url).await,
-        Role::Requester {
-            url,
-            in_flight,
-            size,
-            seconds,
-        } => requester(&url, in_flight, size, Duration::from_secs_f64(seconds)).await,
-        Role::Sink { url } => sink(&url).await,
-        Role::Source { url, size, seconds } => {
-            source(&url, size, Duration::from_secs_f64(seconds)).await
+        Role::Requester { url, in_flight, size, seconds } => {
+            requester(&url, in_flight, size, Duration::from_secs_f64(seconds)).await
         }
+        Role::Sink { url } => sink(&url).await,
+        Role::Source { url, size, seconds } => source(&url, size, Duration::from_secs_f64(seconds)).await,
     }
 }
 
@@ -136,10 +123,7 @@ async fn serve(stream: TcpStream, routes: Routes) -> Result<(), Error> {
     let mut socket = tokio_tungstenite::accept_async(stream).await?;
     let name = name_in(&next(&mut socket).await?)?;
     let (queue, mut waiting) = mpsc::channel::<Bytes>(QUEUE);
-    routes
-        .lock()
-        .expect("no holder of this lock panics")
-        .insert(name, queue);
+    routes.lock().expect("no holder of this lock panics").insert(name, queue);
 
     let (mut writer, mut reader) = socket.split();
     let writing = tokio::spawn(async move {
@@ -161,15 +145,8 @@ async fn serve(stream: TcpStream, routes: Routes) -> Result<(), Error> {
             continue;
         };
         let to = name_in(&message)?;
-        if route
-            .as_ref()
-            .is_none_or(|(known, queue)| *known != to || queue.is_closed())
-        {
-            let found = routes
-                .lock()
-                .expect("no holder of this lock panics")
-                .get(&to)
-                .cloned();
+        if route.as_ref().is_none_or(|(known, queue)| *known != to || queue.is_closed()) {
+            let found = routes.lock().expect("no holder of this lock panics").get(&to).cloned();
             route = found.map(|queue| (to, queue));
         }
         if let Some((_, queue)) = &route {
@@ -177,10 +154,7 @@ async fn serve(stream: TcpStream, routes: Routes) -> Result<(), Error> {
             let _ = queue.send(message).await;
         }
     }
-    routes
-        .lock()
-        .expect("no holder of this lock panics")
-        .remove(&name);
+    routes.lock().expect("no holder of this lock panics").remove(&name);
     writing.abort();
     Ok(())
 }
@@ -202,12 +176,7 @@ async fn echo(url: &str) -> Result<(), Error> {
     }
 }
 
-async fn requester(
-    url: &str,
-    in_flight: usize,
-    size: usize,
-    period: Duration,
-) -> Result<(), Error> {
+async fn requester(url: &str, in_flight: usize, size: usize, period: Duration) -> Result<(), Error> {
     let mut socket = connect(url, name("requester")).await?;
     let (to, body) = (name("echo"), vec![b'x'; size]);
     let mut sent_at = VecDeque::with_capacity(in_flight);
@@ -233,12 +202,9 @@ async fn requester(
     }
     let seconds = begin.elapsed().as_secs_f64();
     latencies.sort_unstable();
-    let quantile =
-        |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+    let quantile = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
     let (p50, p99) = (quantile(0.5), quantile(0.99));
-    println!(
-        "{{\"messages\":{answered},\"seconds\":{seconds},\"p50_us\":{p50:.1},\"p99_us\":{p99:.1}}}"
-    );
+    println!("{{\"messages\":{answered},\"seconds\":{seconds},\"p50_us\":{p50:.1},\"p99_us\":{p99:.1}}}");
     socket.close(None).await
 }
 
@@ -283,15 +249,11 @@ async fn source(url: &str, size: usize, period: Duration) -> Result<(), Error> {
 }
 
 async fn connect(url: &str, name: Name) -> Result<Socket, Error> {
-    let address = url
-        .strip_prefix("ws://")
-        .ok_or_else(|| protocol("an address begins with ws://"))?;
+    let address = url.strip_prefix("ws://").ok_or_else(|| protocol("an address begins with ws://"))?;
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await?;
-    socket
-        .send(Message::Binary(Bytes::copy_from_slice(&name)))
-        .await?;
+    socket.send(Message::Binary(Bytes::copy_from_slice(&name))).await?;
     Ok(socket)
 }
 
@@ -315,12 +277,8 @@ fn numbered(to: Name, number: u64, body: &[u8]) -> Message {
 }
 
 fn number_in(message: &Bytes) -> Result<u64, Error> {
-    let field = message
-        .get(NAME..NAME + size_of::<u64>())
-        .and_then(|field| field.try_into().ok());
-    field
-        .map(u64::from_be_bytes)
-        .ok_or_else(|| protocol("a message has no number"))
+    let field = message.get(NAME..NAME + size_of::<u64>()).and_then(|field| field.try_into().ok());
+    field.map(u64::from_be_bytes).ok_or_else(|| protocol("a message has no number"))
 }
 
 fn name_in(message: &Bytes) -> Result<Name, Error> {

@@ -1,0 +1,184 @@
+"""Starts the processes of the demo, kills one of them while it works, and watches.
+
+The stage takes no part in the work. It stands where an operator would: it sees the processes, the planner's account of what happens,
+and, through the tap, what crosses the switchboard's sockets.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import evidence
+from .board import Board, Display, Task
+from .tap import Recording, Tap
+
+AGENTS = ("planner", "reviewer-1", "reviewer-2", "tester")
+VICTIM = "reviewer-1"
+
+KILL_FROM, KILL_UNTIL = 0.1, 0.6
+"""Share of a task within which its worker is killed: it has begun for sure, and can't finish before the signal is there."""
+
+LONGEST_LINE = 16 << 20
+"""Bytes of one event of the planner; chosen: far above the findings on any one file."""
+
+STARTING = 20.0
+"""Seconds that the switchboard may take until it says its address."""
+
+ENDING = 5.0
+"""Seconds that a process may take to end when it is asked to."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the stage saw."""
+
+    board: Board
+    recordings: list[Recording]
+    control: list[Recording]
+    kill: "Kill | None"
+    exit_codes: dict[str, int]
+
+
+@dataclass(slots=True)
+class Kill:
+    """A worker was killed while it was at this task."""
+
+    victim: str
+    task: Task
+    share: float  # of the task, when the signal was sent
+
+
+class Failed(Exception):
+    """A process of the demo didn't do its part."""
+
+
+async def play(source: Path) -> Outcome:
+    """Plays the demo once.
+
+    Raises:
+        Failed: a process ended before its time, or didn't start.
+    """
+    board = Board(f"a2alinker demo: {source.name}", list(AGENTS))
+    display = Display(board)
+    kill: Kill | None = None
+    agents: dict[str, asyncio.subprocess.Process] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        address = await stack.enter_async_context(switchboard())
+        host, port = urlsplit(address).hostname or "", urlsplit(address).port or 0
+        board.note(f"a2alinker switchboard listens on {address}; a tap stands in front of it")
+        tap = await stack.enter_async_context(Tap(host, port))
+        async with contextlib.AsyncExitStack() as cast:
+            planner = agents["planner"] = await cast.enter_async_context(agent("planner", f"ws://127.0.0.1:{tap.port}", str(source)))
+            cast.callback(asyncio.create_task(redraw(display)).cancel)
+            async for event in events(planner):
+                board.take(event)
+                if event["event"] == "ticket":
+                    for name in AGENTS[1:]:
+                        agents[name] = await cast.enter_async_context(agent(name.partition("-")[0], name, ticket=event["ticket"]))
+                elif event["event"] == "progress" and kill is None:
+                    kill = kill_if_at_work(agents, board, event)
+                elif event["event"] == "end":
+                    break
+        display.update(final=True)
+        recordings = list(tap.recordings)
+        await evidence.plant("127.0.0.1", tap.port, planted(board))
+    codes = {name: process.returncode or 0 for name, process in agents.items()}
+    return Outcome(board, recordings, tap.recordings[len(recordings) :], kill, codes)
+
+
+def kill_if_at_work(agents: dict[str, asyncio.subprocess.Process], board: Board, event: dict[str, Any]) -> Kill | None:
+    """Kills the victim if this is its own sign of life from the middle of a task."""
+    share = event["done"] / max(1, event["total"])
+    if event["worker"] != VICTIM or not KILL_FROM <= share <= KILL_UNTIL:
+        return None
+    agents[VICTIM].send_signal(signal.SIGKILL)
+    task = board.under_way[event["job"]]
+    board.kill(VICTIM, f"SIGKILL for {VICTIM}, {share:.0%} through {task.skill} {task.path}")
+    return Kill(VICTIM, task, share)
+
+
+def planted(board: Board) -> list[str]:
+    """One name of each kind, for the control of the search."""
+    return [max(names, key=len) for names in names_of(board).values()]
+
+
+def names_of(board: Board) -> dict[str, set[str]]:
+    """All that must not be seen: the names of files, of what is in them, of skills and of agents."""
+    functions = {part for task in board.finished for function in task.result.get("functions", ()) for part in function["name"].split(".")}
+    return {
+        "file names": set(board.lines),
+        "names of functions and classes": functions,
+        "skill names": set(board.facts["skills"]),
+        "agent names": set(AGENTS),
+    }
+
+
+@contextlib.asynccontextmanager
+async def switchboard() -> AsyncIterator[str]:
+    """Runs the switchboard command and gives its address."""
+    async with running(["-m", "a2alinker", "switchboard", "--listen", "ws://127.0.0.1:0"]) as process:
+        yield await address_of(process)
+        process.terminate()
+
+
+async def address_of(process: asyncio.subprocess.Process) -> str:
+    """Waits until a switchboard says where it can be reached.
+
+    Raises:
+        Failed: it ended, or said nothing in time.
+    """
+    assert process.stdout is not None  # `running` makes a pipe
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STARTING):
+            async for line in process.stdout:
+                if found := re.search(r"wss?://\S+", line.decode()):
+                    return found[0]
+    raise Failed("the switchboard didn't start")
+
+
+@contextlib.asynccontextmanager
+async def agent(*arguments: str, ticket: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs one agent; the ticket goes by its environment, where other users can't read it, never by its arguments."""
+    async with running(["-m", f"{__package__}.agents", *arguments], {"A2ALINKER_TICKET": ticket}) as process:
+        yield process
+
+
+@contextlib.asynccontextmanager
+async def running(arguments: list[str], environment: dict[str, str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs Python with pipes at its standard input and output; closes the first at the end and waits for it."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, env={**os.environ, **(environment or {})}, stdin=pipe, stdout=pipe, limit=LONGEST_LINE
+    )
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None  # a pipe was asked for
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), ENDING)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def events(planner: asyncio.subprocess.Process) -> AsyncIterator[dict[str, Any]]:
+    assert planner.stdout is not None  # `running` makes a pipe
+    async for line in planner.stdout:
+        yield json.loads(line)
+    raise Failed(f"the planner ended early, with code {await planner.wait()}")
+
+
+async def redraw(display: Display) -> None:
+    while True:
+        display.update()
+        await asyncio.sleep(0.1)
