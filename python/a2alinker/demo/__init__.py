@@ -29,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not next(source.rglob("*.py"), None) if source.is_dir() else True:
         parser.error(f"{source} is no folder with Python files")
 
+    from .._processes import Failed
     from .report import report
-    from .stage import Failed, play
+    from .stage import play
 
     try:
         outcome = asyncio.run(play(source))

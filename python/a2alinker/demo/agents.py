@@ -13,7 +13,7 @@ import tempfile
 import time
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +26,10 @@ TOGETHER = 512 * 1024
 
 LARGEST_FILE = 256 * 1024
 """Bytes of a source file that is looked at; chosen: larger ones are tables or generated."""
+
+REVIEWERS = ("reviewer-1", "reviewer-2")
+AT_A_TIME = 3
+"""Calls under way for each reviewer: each call picks one by chance, and none should be without work while the other has a queue."""
 
 QUIET_REQUESTS = 300
 """Requests that measure the latency before the work begins."""
@@ -50,14 +54,12 @@ def measure_functions(path: str, source: str) -> dict[str, Any]:
 
 
 @a2alinker.skill
-def find_copies(path: str, source: str, others: dict[str, str], context: a2alinker.Context) -> dict[str, Any]:
+def find_copies(path: str, source: str, others: dict[str, str]) -> Generator[list[int], None, dict[str, Any]]:
     """Looks for copied functions, within a file and in others; streams how many functions have been looked at."""
     copies: list[dict[str, Any]] = []
     for done, total, found in analysis.find_copies(source, others):
+        yield [done, total]
         copies = found
-        if context.cancelled:
-            break
-        context.progress([done, total])
     return {"copies": copies}
 
 
@@ -120,8 +122,7 @@ async def plan(switchboard: str, source: Path) -> None:
         tell("ticket", ticket=str(await agent.invite(kind="ticket", uses=3, local=True)))
         watching = asyncio.create_task(watch(agent))
         tester = await agent.wait_for(skill="run_doctests")
-        while len(reviewers := agent.discover(skill="find_copies")) < 2:
-            await asyncio.sleep(0.02)
+        reviewers = [await agent.wait_for(name=name) for name in REVIEWERS]
         definition = await reviewers[0].describe("find_copies")
         tell("joined", skills=sorted({skill for peer in agent.peers.values() for skill in peer.skills}), described=definition.description)
         tell("files", lines={path: text.count("\n") + 1 for path, text in files.items()}, bytes=sum(map(len, files.values())))
@@ -134,7 +135,7 @@ async def plan(switchboard: str, source: Path) -> None:
         probing = asyncio.create_task(latencies(agent, tester, None, pause=PAUSE))
         async with asyncio.TaskGroup() as group:
             waiting, testing = iter(jobs), iter(tests)
-            for _ in reviewers:
+            for _ in range(AT_A_TIME * len(reviewers)):
                 group.create_task(hand_out(agent, waiting))
             group.create_task(hand_out(agent, testing))
         probing.cancel()

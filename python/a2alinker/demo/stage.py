@@ -7,34 +7,24 @@ and, through the tap, what crosses the switchboard's sockets.
 import asyncio
 import contextlib
 import json
-import os
-import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .._processes import Failed, python, switchboard
 from . import evidence
+from .agents import REVIEWERS
 from .board import Board, Display, Task
 from .tap import Recording, Tap
 
-AGENTS = ("planner", "reviewer-1", "reviewer-2", "tester")
-VICTIM = "reviewer-1"
+AGENTS = ("planner", *REVIEWERS, "tester")
+VICTIM = REVIEWERS[0]
 
 KILL_FROM, KILL_UNTIL = 0.1, 0.6
 """Share of a task within which its worker is killed: it has begun for sure, and can't finish before the signal is there."""
-
-LONGEST_LINE = 16 << 20
-"""Bytes of one event of the planner; chosen: far above the findings on any one file."""
-
-STARTING = 20.0
-"""Seconds that the switchboard may take until it says its address."""
-
-ENDING = 5.0
-"""Seconds that a process may take to end when it is asked to."""
 
 
 @dataclass(slots=True)
@@ -57,10 +47,6 @@ class Kill:
     share: float  # of the task, when the signal was sent
 
 
-class Failed(Exception):
-    """A process of the demo didn't do its part."""
-
-
 async def play(source: Path) -> Outcome:
     """Plays the demo once.
 
@@ -72,7 +58,7 @@ async def play(source: Path) -> Outcome:
     kill: Kill | None = None
     agents: dict[str, asyncio.subprocess.Process] = {}
     async with contextlib.AsyncExitStack() as stack:
-        address = await stack.enter_async_context(switchboard())
+        address, _ = await stack.enter_async_context(switchboard("ws://127.0.0.1:0"))
         host, port = urlsplit(address).hostname or "", urlsplit(address).port or 0
         board.note(f"a2alinker switchboard listens on {address}; a tap stands in front of it")
         tap = await stack.enter_async_context(Tap(host, port))
@@ -122,57 +108,13 @@ def names_of(board: Board) -> dict[str, set[str]]:
     }
 
 
-@contextlib.asynccontextmanager
-async def switchboard() -> AsyncIterator[str]:
-    """Runs the switchboard command and gives its address."""
-    async with running(["-m", "a2alinker", "switchboard", "--listen", "ws://127.0.0.1:0"]) as process:
-        yield await address_of(process)
-        process.terminate()
-
-
-async def address_of(process: asyncio.subprocess.Process) -> str:
-    """Waits until a switchboard says where it can be reached.
-
-    Raises:
-        Failed: it ended, or said nothing in time.
-    """
-    assert process.stdout is not None  # `running` makes a pipe
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STARTING):
-            async for line in process.stdout:
-                if found := re.search(r"wss?://\S+", line.decode()):
-                    return found[0]
-    raise Failed("the switchboard didn't start")
-
-
-@contextlib.asynccontextmanager
-async def agent(*arguments: str, ticket: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+def agent(*arguments: str, ticket: str = "") -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """Runs one agent; the ticket goes by its environment, where other users can't read it, never by its arguments."""
-    async with running(["-m", f"{__package__}.agents", *arguments], {"A2ALINKER_TICKET": ticket}) as process:
-        yield process
-
-
-@contextlib.asynccontextmanager
-async def running(arguments: list[str], environment: dict[str, str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Runs Python with pipes at its standard input and output; closes the first at the end and waits for it."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env={**os.environ, **(environment or {})}, stdin=pipe, stdout=pipe, limit=LONGEST_LINE
-    )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None  # a pipe was asked for
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), ENDING)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+    return python("-m", f"{__package__}.agents", *arguments, environment={"A2ALINKER_TICKET": ticket})
 
 
 async def events(planner: asyncio.subprocess.Process) -> AsyncIterator[dict[str, Any]]:
-    assert planner.stdout is not None  # `running` makes a pipe
+    assert planner.stdout is not None  # a pipe was asked for
     async for line in planner.stdout:
         yield json.loads(line)
     raise Failed(f"the planner ended early, with code {await planner.wait()}")

@@ -1,0 +1,92 @@
+"""`a2alinker bench`: how fast agents exchange messages on this machine, beside a bare Rust WebSocket relay in the same run.
+
+Sender, switchboard and receiver are processes of their own on the loopback interface. All that is measured is end-to-end encrypted, with
+receipts, through the public API; the receiver counts the messages and checks the number of each one. Machines differ and are shared, so
+runs of all paths take turns and the median of each is compared with the median of the bare relay's.
+
+    peers.py      the two agent processes
+    paths.py      the paths a message can take: through the switchboard with TLS and without, through the bare relay
+    workloads.py  what is measured
+    results.py    medians, ratios, the table and the JSON
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .._processes import Failed
+from .paths import A2ALinker, BareRelay, Route
+from .results import Results, measure, table
+from .workloads import WORKLOADS
+
+BARE_RELAY = Path("target/release/examples/bare_relay")
+"""Where `make bench` builds the bare relay, seen from the folder of the repository."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark and prints the table."""
+    parser = argparse.ArgumentParser(prog="a2alinker bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--no-tls", action="store_true", help="leave the runs with TLS out")
+    parser.add_argument("--quick", action="store_true", help="one short run of each: shows that it works, not how fast it is")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each workload on each path (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long one run lasts (default: %(default)s)")
+    parser.add_argument("--workload", action="append", choices=list(WORKLOADS), help="only this one; may be given several times")
+    parser.add_argument("--bare", type=Path, default=BARE_RELAY, help="the bare relay's program (default: %(default)s, if it is there)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run and the machine's load, - for standard output")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.seconds = 1, 0.3
+    if options.rounds < 1 or options.seconds <= 0:
+        parser.error("--rounds and --seconds are above 0")
+
+    try:
+        results = asyncio.run(run(options))
+    except Failed as failure:
+        print(f"a2alinker bench: {failure}", file=sys.stderr)
+        return 1
+    if options.json is not None:
+        text = results.as_json()
+        if str(options.json) == "-":
+            print(text)
+        else:
+            options.json.write_text(text + "\n")
+    return 0
+
+
+async def run(options: argparse.Namespace) -> Results:
+    """Starts what is needed, measures and prints the table.
+
+    Raises:
+        Failed: messages were lost, or a process ended before its time.
+    """
+    workloads = options.workload or list(WORKLOADS)
+    out = sys.stderr if str(options.json) == "-" else sys.stdout
+    routes: list[Route] = []
+    yardsticks = []
+    if options.bare.is_file():
+        routes += [
+            BareRelay("bare relay, one thread", options.bare, "--one-thread"),
+            BareRelay("bare relay, tokio's default", options.bare),
+        ]
+        yardsticks = [route.name for route in routes]
+    else:
+        print(f"{options.bare} is not there: no ratios. `make bench` builds it.", file=out)
+    async with contextlib.AsyncExitStack() as stack:
+        routes.append(await stack.enter_async_context(A2ALinker.open("a2alinker, without TLS", "ws://127.0.0.1:0")))
+        if not options.no_tls:
+            routes.append(await stack.enter_async_context(A2ALinker.open("a2alinker", "127.0.0.1:0")))
+        results = await measure(routes, workloads, options.rounds, options.seconds)
+    load, cpus = os.getloadavg()[0], os.cpu_count()
+    print(f"Medians of {options.rounds} runs of {options.seconds} s, {cpus} CPUs, load {load:.1f}; 256 B unless said\n", file=out)
+    print(*table(results, routes, yardsticks, workloads), sep="\n", file=out)
+    if yardsticks:
+        print("\nIn brackets: times the latency, or share of the rate, of the better bare relay in the same run.", file=out)
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())

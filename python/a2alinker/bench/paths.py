@@ -1,0 +1,135 @@
+"""The paths that a message can take in the benchmark, each with the same `run`."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from .._processes import ENDING, Failed, python, switchboard
+from .workloads import WORKLOADS, Workload
+
+GRACE = 30.0
+"""Seconds beyond a run's own length until it is given up: what is under way when the clock stops still has to arrive."""
+
+Run = dict[str, Any]
+
+
+class Route(Protocol):
+    """One path."""
+
+    name: str
+
+    def supports(self, workload: Workload) -> bool:
+        """Whether the workload can be run on this path."""
+        ...
+
+    async def run(self, name: str, seconds: float) -> Run:
+        """Runs the workload once; `seconds` is how long messages are sent.
+
+        Raises:
+            Failed: messages were lost, or a process ended.
+        """
+        ...
+
+
+class A2ALinker:
+    """Python agents through the switchboard command."""
+
+    def __init__(self, name: str, sender: asyncio.subprocess.Process, receiver: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self._sender = sender
+        self._receiver = receiver
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, name: str, listen: str) -> AsyncIterator["A2ALinker"]:
+        """Starts the three processes."""
+        module = f"{__package__}.peers"
+        async with (
+            switchboard(listen) as (address, _),
+            python("-m", module, "sender", address) as sender,
+        ):
+            ticket = (await said(sender))["ticket"]
+            async with python("-m", module, "receiver", environment={"A2ALINKER_TICKET": ticket}) as receiver:
+                await said(sender)
+                yield cls(name, sender, receiver)
+
+    def supports(self, workload: Workload) -> bool:
+        return True
+
+    async def run(self, name: str, seconds: float) -> Run:
+        workload = WORKLOADS[name]
+        assert self._sender.stdin is not None  # a pipe was asked for
+        self._sender.stdin.write(json.dumps({"workload": name, "seconds": seconds}).encode() + b"\n")
+        async with timeout(seconds):
+            sent = await said(self._sender)
+            if workload.kind == "requests":
+                return sent
+            counts = [await said(self._receiver) for _ in range(workload.receivers)]
+        received = sum(count["messages"] for count in counts)
+        if received != sent["messages"]:
+            raise Failed(f"{received} of {sent['messages']} messages arrived")
+        took = max(count["end"] for count in counts) - min(count["begin"] for count in counts)
+        return {"messages": received, "seconds": took, "bytes": sum(count["bytes"] for count in counts)}
+
+
+class BareRelay:
+    """Rust programs through a relay that does nothing but pass messages on, over plain WebSocket: benches/bare_relay.rs."""
+
+    def __init__(self, name: str, program: Path, *options: str) -> None:
+        self.name = name
+        self._command = [str(program), *options]
+
+    def supports(self, workload: Workload) -> bool:
+        return workload.receivers == 1
+
+    async def run(self, name: str, seconds: float) -> Run:
+        workload = WORKLOADS[name]
+        size, period = ("--size", str(workload.size)), ("--seconds", str(seconds))
+        async with self._start("relay") as relay, timeout(seconds):
+            url = (await said(relay))["url"]
+            if workload.kind == "requests":
+                async with self._start("echo", url) as echo:
+                    await said(echo)
+                    async with self._start("requester", url, *size, *period, "--in-flight", str(workload.in_flight)) as requester:
+                        return await said(requester)
+            async with self._start("sink", url) as sink:
+                await said(sink)
+                async with self._start("source", url, *size, *period) as source:
+                    sent, received = await said(source), await said(sink)
+        if received["messages"] != sent["messages"]:
+            raise Failed(f"{received['messages']} of {sent['messages']} messages arrived")
+        return received
+
+    @contextlib.asynccontextmanager
+    async def _start(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        process = await asyncio.create_subprocess_exec(*self._command, *arguments, stdout=asyncio.subprocess.PIPE)
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await asyncio.wait_for(process.wait(), ENDING)
+
+
+@contextlib.asynccontextmanager
+async def timeout(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds + GRACE):
+            yield
+    except TimeoutError:
+        raise Failed(f"a run of {seconds} s had no result {GRACE:.0f} s later") from None
+
+
+async def said(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """The next line that a process prints."""
+    assert process.stdout is not None  # a pipe was asked for
+    line = await process.stdout.readline()
+    if not line:
+        raise Failed(f"a process of the benchmark ended with code {await process.wait()}")
+    what: dict[str, Any] = json.loads(line)
+    if "error" in what:
+        raise Failed(what["error"])
+    return what
