@@ -18,13 +18,14 @@ class Failed(Exception):
 
 
 @contextlib.asynccontextmanager
-async def switchboard(listen: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+async def switchboard(*, plain: bool = False) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """Runs the switchboard command, and gives the address that it prints.
 
     Raises:
         Failed: it didn't start.
     """
-    async with python("-m", "a2alinker", "switchboard", "--listen", listen) as process:
+    options = ["--plain"] if plain else []
+    async with python("-m", "a2alinker", "switchboard", "--listen", "127.0.0.1:0", *options) as process:
         yield await _address(process), process
         process.terminate()
 

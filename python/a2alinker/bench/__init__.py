@@ -76,9 +76,9 @@ async def run(options: argparse.Namespace) -> Results:
     else:
         print(f"{options.bare} is not there: no ratios. `make bench` builds it.", file=out)
     async with contextlib.AsyncExitStack() as stack:
-        routes.append(await stack.enter_async_context(A2ALinker.open("a2alinker, without TLS", "ws://127.0.0.1:0")))
+        routes.append(await stack.enter_async_context(A2ALinker.open("a2alinker, without TLS", plain=True)))
         if not options.no_tls:
-            routes.append(await stack.enter_async_context(A2ALinker.open("a2alinker", "127.0.0.1:0")))
+            routes.append(await stack.enter_async_context(A2ALinker.open("a2alinker", plain=False)))
         results = await measure(routes, workloads, options.rounds, options.seconds)
     load, cpus = os.getloadavg()[0], os.cpu_count()
     print(f"Medians of {options.rounds} runs of {options.seconds} s, {cpus} CPUs, load {load:.1f}; 256 B unless said\n", file=out)

@@ -44,11 +44,11 @@ class A2ALinker:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, name: str, listen: str) -> AsyncIterator["A2ALinker"]:
+    async def open(cls, name: str, *, plain: bool) -> AsyncIterator["A2ALinker"]:
         """Starts the three processes."""
         module = f"{__package__}.peers"
         async with (
-            switchboard(listen) as (address, _),
+            switchboard(plain=plain) as (address, _),
             python("-m", module, "sender", address) as sender,
         ):
             ticket = (await said(sender))["ticket"]

@@ -58,7 +58,7 @@ async def play(source: Path) -> Outcome:
     kill: Kill | None = None
     agents: dict[str, asyncio.subprocess.Process] = {}
     async with contextlib.AsyncExitStack() as stack:
-        address, _ = await stack.enter_async_context(switchboard("ws://127.0.0.1:0"))
+        address, _ = await stack.enter_async_context(switchboard(plain=True))
         host, port = urlsplit(address).hostname or "", urlsplit(address).port or 0
         board.note(f"a2alinker switchboard listens on {address}; a tap stands in front of it")
         tap = await stack.enter_async_context(Tap(host, port))
