@@ -1,0 +1,90 @@
+# `make build` leaves an importable release build and the `a2alinker` command in .venv/bin. Needs cargo, Python 3.11 or
+# later, make and a C compiler; everything else is fetched into .venv and target.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Remember what was done, so that a second `make` does nothing.
+STAMPS := target/stamps
+
+# One interpreter for every build, so that nothing is compiled twice.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport CONDA_PREFIX
+
+RUST := Cargo.toml Cargo.lock $(shell find src benches -name '*.rs')
+PYTHON := $(shell find python tests examples -name '*.py' -o -name '*.pyi' 2>/dev/null)
+
+.PHONY: build demo test bench soak lint fmt controls deny clean
+.PHONY: test-rust test-python lint-rust lint-python
+
+build: $(STAMPS)/build
+
+# SOURCE=folder: the Python package that the demo's agents work on; by default one of the standard library.
+demo: build
+	@$(BIN)/a2alinker demo $(if $(SOURCE),--source "$(SOURCE)")
+
+bench: build $(STAMPS)/bench
+	@$(BIN)/a2alinker bench $(ARGS)
+
+test: lint test-rust test-python controls
+
+# Rust first: it compiles without the Python package and tells most.
+test-rust:
+	@cargo test --quiet --locked --no-default-features --features client,server
+
+test-python: build
+	@$(BIN)/python -m mypy.stubtest a2alinker._core --mypy-config-file pyproject.toml
+	$(BIN)/python -m pytest --quiet tests/python
+
+# Each planted fault must be found by the test that is there to find it.
+controls:
+	@tools/controls
+
+# SEEDS=n: how many simulated networks; `make test` plays a thousand.
+soak:
+	@A2ALINKER_SEEDS=$(or $(SEEDS),100000) cargo test --quiet --locked --release --test simulation -- --nocapture
+
+lint: lint-rust lint-python
+
+lint-rust: $(STAMPS)/venv
+	@cargo fmt --check
+	cargo clippy --quiet --locked --all-features --all-targets -- --deny warnings
+	cargo clippy --quiet --locked --no-default-features --features server -- --deny warnings
+
+lint-python: build
+	@$(BIN)/ruff format --quiet --check .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+# Licences and advisories of the dependencies. Apart from `test`: cargo-deny itself takes minutes to build, and needs the network.
+deny:
+	@cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny
+	cargo deny --all-features check
+
+fmt: $(STAMPS)/venv
+	@cargo fmt
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+
+clean:
+	@rm -rf target dist $(VENV) python/a2alinker/_core*.so
+
+$(STAMPS)/venv: requirements-dev.txt tools/venv
+	@tools/venv $(VENV)
+	mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/build: $(STAMPS)/venv pyproject.toml README.md $(RUST)
+	@$(BIN)/maturin develop --quiet --release --locked
+	touch $@
+
+$(STAMPS)/bench: $(RUST)
+	@cargo build --quiet --locked --release --no-default-features --features client,server --example bare_relay
+	mkdir -p $(STAMPS) && touch $@
