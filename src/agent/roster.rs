@@ -268,6 +268,11 @@ impl Roster {
         self.entries_by_id.get(id)
     }
 
+    /// Returns the agent's own card.
+    pub fn own(&self) -> &VerifiedCard {
+        &self.entries_by_id.get(&self.me).expect("the own card is put in by `new` and never left out").card
+    }
+
     /// Returns all cards, the agent's own included.
     pub fn cards(&self) -> impl Iterator<Item = &VerifiedCard> {
         self.entries_by_id.values().map(|entry| &entry.card)
