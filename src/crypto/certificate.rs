@@ -104,7 +104,7 @@ impl Rights {
     }
 
     /// Names a right that `other` lacks.
-    fn beyond(&self, other: &Self) -> Option<&'static str> {
+    pub fn beyond(&self, other: &Self) -> Option<&'static str> {
         let skills_within = match (&self.skills, &other.skills) {
             (_, None) => true,
             (None, Some(_)) => false,
@@ -120,11 +120,38 @@ impl Rights {
         .find_map(|(beyond, right)| beyond.then_some(right))
     }
 
-    fn bits(&self) -> u8 {
+    /// Returns the byte that stands for all but the names of skills.
+    pub(crate) fn bits(&self) -> u8 {
         [(self.admit, ADMIT), (self.terminals, TERMINALS), (self.originate, ORIGINATE), (self.skills.is_none(), ANY_SKILL)]
             .into_iter()
             .map(|(held, bit)| u8::from(held) * bit)
             .sum()
+    }
+
+    /// Writes the skills, none of them if any may be offered.
+    ///
+    /// # Errors
+    /// [`CertificateError::Skills`]
+    pub(crate) fn write_skills(&self, writer: &mut Writer) -> Result<(), CertificateError> {
+        let skills = self.skills.iter().flatten();
+        writer.u8(u8::try_from(skills.clone().count()).map_err(|_| CertificateError::Skills)?);
+        for skill in skills {
+            if !(1..=usize::from(u8::MAX)).contains(&skill.len()) {
+                return Err(CertificateError::Skills);
+            }
+            writer.text8(skill);
+        }
+        Ok(())
+    }
+
+    /// Reads the skills that belong to `bits`.
+    pub(crate) fn read(bits: u8, reader: &mut Reader<'_>) -> Result<Self, proto::Error> {
+        Ok(Self {
+            skills: read_skills(reader, bits & ANY_SKILL != 0)?,
+            admit: bits & ADMIT != 0,
+            terminals: bits & TERMINALS != 0,
+            originate: bits & ORIGINATE != 0,
+        })
     }
 }
 
@@ -162,8 +189,6 @@ pub struct Certificate {
 impl Certificate {
     fn issue(founder: FounderId, issuer: &SigningKey, request: &CertificateRequest) -> Result<Self, CertificateError> {
         validate_name(&request.name)?;
-        let skills = request.rights.skills.iter().flatten();
-        let count = u8::try_from(skills.clone().count()).map_err(|_| CertificateError::Skills)?;
         let mut writer = Writer::with_capacity(MAX_CERTIFICATE);
         writer
             .u8(VERSION)
@@ -173,14 +198,8 @@ impl Certificate {
             .u64(request.issued)
             .u64(request.expiry)
             .u8(request.rights.bits())
-            .text8(&request.name)
-            .u8(count);
-        for skill in skills {
-            if !(1..=usize::from(u8::MAX)).contains(&skill.len()) {
-                return Err(CertificateError::Skills);
-            }
-            writer.text8(skill);
-        }
+            .text8(&request.name);
+        request.rights.write_skills(&mut writer)?;
         writer.raw(&request.long_term_hash).extensions();
         let signature = issuer.sign(PURPOSE, &[writer.as_slice()]);
         writer.raw(&signature);
@@ -220,13 +239,11 @@ impl Certificate {
         let bits = reader.u8()?;
         let name = reader.text8("name")?.to_owned();
         validate_name(&name).map_err(|_| proto::Error::Malformed { what: "name" })?;
-        let skills = read_skills(&mut reader, bits & ANY_SKILL != 0)?;
+        let rights = Rights::read(bits, &mut reader)?;
         let long_term_hash = reader.array()?;
         reader.extensions()?;
         reader.array::<SIGNATURE_LENGTH>()?;
         reader.finish(WHAT)?;
-        let rights =
-            Rights { skills, admit: bits & ADMIT != 0, terminals: bits & TERMINALS != 0, originate: bits & ORIGINATE != 0 };
         Ok(Self { founder, identity, issuer, issued, expiry, rights, name, long_term_hash, bytes: bytes.to_vec() })
     }
 
