@@ -1,0 +1,166 @@
+"""a2alinker: agents on different machines talk, end-to-end encrypted, through a switchboard that can't read what passes.
+
+    async with a2alinker.host("planner", switchboard="wss://relay.example:7447#pin") as planner:
+        print(await planner.invite(kind="ticket"))
+        await planner.wait_for(skill="review")
+        print(await planner.call("review", "def f(): pass"))
+
+    @a2alinker.skill
+    async def review(text: str) -> str:
+        "Review a piece of code."
+        return "needs a docstring"
+
+    async with a2alinker.join("coder", ticket, skills=[review]) as coder:
+        await coder.serve_forever()
+
+All names below are public, and nothing else is.
+"""
+
+import logging
+
+from ._core import __version__
+from .agent import Agent
+from .call import Call
+from .context import Context
+from .events import Event, EventsMissed, LinkDown, LinkUp, MessageLost, PeerEvent
+from .exceptions import (
+    A2ALinkerError,
+    AgentClosed,
+    AlreadyConsumed,
+    AmbiguousPeer,
+    AuthenticationFailed,
+    BadAnswer,
+    BadArguments,
+    BodyError,
+    CallCancelled,
+    CallError,
+    CallLapsed,
+    CallRefused,
+    CallTimeout,
+    CertificateExpired,
+    ConfigurationError,
+    DeliveryError,
+    Expired,
+    Forked,
+    InviteDamaged,
+    InviteError,
+    InviteExpired,
+    InviteRevoked,
+    InviteUnknown,
+    InviteUsed,
+    LinkClosed,
+    LinkError,
+    LinkReplaced,
+    NoEventLoop,
+    NotPermitted,
+    NotReachable,
+    OutboxFull,
+    PartialAnswersLost,
+    PeerBusy,
+    PeerGone,
+    PeerUnknown,
+    PortInUse,
+    ProtocolError,
+    Refused,
+    RemoteError,
+    SecurityError,
+    SkillUnknown,
+    SwitchboardRefused,
+    SwitchboardUnreachable,
+    TimedOut,
+    TooDeep,
+    Undelivered,
+    Unsupported,
+    UntrustedSwitchboard,
+    UsageError,
+    WrongLoop,
+)
+from .invite import Invite, Rights
+from .message import Message
+from .opening import host, join
+from .outbox import Priority
+from .peer import Peer, Peers, SkillDefinition, SkillInfo
+from .receipt import Receipt
+from .remote import Remote
+from .skill import Skill, skill
+from .switchboard import Switchboard
+
+__all__ = [
+    "A2ALinkerError",
+    "Agent",
+    "AgentClosed",
+    "AlreadyConsumed",
+    "AmbiguousPeer",
+    "AuthenticationFailed",
+    "BadAnswer",
+    "BadArguments",
+    "BodyError",
+    "Call",
+    "CallCancelled",
+    "CallError",
+    "CallLapsed",
+    "CallRefused",
+    "CallTimeout",
+    "CertificateExpired",
+    "ConfigurationError",
+    "Context",
+    "DeliveryError",
+    "Event",
+    "EventsMissed",
+    "Expired",
+    "Forked",
+    "Invite",
+    "InviteDamaged",
+    "InviteError",
+    "InviteExpired",
+    "InviteRevoked",
+    "InviteUnknown",
+    "InviteUsed",
+    "LinkClosed",
+    "LinkDown",
+    "LinkError",
+    "LinkReplaced",
+    "LinkUp",
+    "Message",
+    "MessageLost",
+    "NoEventLoop",
+    "NotPermitted",
+    "NotReachable",
+    "OutboxFull",
+    "PartialAnswersLost",
+    "Peer",
+    "PeerBusy",
+    "PeerEvent",
+    "PeerGone",
+    "PeerUnknown",
+    "Peers",
+    "PortInUse",
+    "Priority",
+    "ProtocolError",
+    "Receipt",
+    "Refused",
+    "Remote",
+    "RemoteError",
+    "Rights",
+    "SecurityError",
+    "Skill",
+    "SkillDefinition",
+    "SkillInfo",
+    "SkillUnknown",
+    "Switchboard",
+    "SwitchboardRefused",
+    "SwitchboardUnreachable",
+    "TimedOut",
+    "TooDeep",
+    "Undelivered",
+    "Unsupported",
+    "UntrustedSwitchboard",
+    "UsageError",
+    "WrongLoop",
+    "__version__",
+    "host",
+    "join",
+    "skill",
+]
+
+logging.getLogger("a2alinker").addHandler(logging.NullHandler())

@@ -1,0 +1,31 @@
+"""Small tables for notebooks. Everything that goes into them is escaped: names and texts come from other agents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+LONGEST = 200  # characters of one value; chosen: a line or two in a notebook
+
+
+def card(title: str, rows: Mapping[str, object]) -> str:
+    """Returns a titled table with one row for each entry that isn't empty."""
+    lines = "".join(
+        f"<tr><th style='text-align:left'>{_text(name)}</th><td style='text-align:left'>{_text(value)}</td></tr>"
+        for name, value in rows.items()
+        if value not in ("", None)
+    )
+    return f"<table><caption><b>{_text(title)}</b></caption>{lines}</table>"
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Returns a titled table with a header."""
+    header = "".join(f"<th>{_text(column)}</th>" for column in columns)
+    lines = "".join("<tr>" + "".join(f"<td>{_text(value)}</td>" for value in row) + "</tr>" for row in rows)
+    return f"<table><caption><b>{_text(title)}</b></caption><tr>{header}</tr>{lines}</table>"
+
+
+def _text(value: object) -> str:
+    from html import escape  # imported late: few programs show tables, all pay for imports
+
+    text = value if isinstance(value, str) else str(value)
+    return escape(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")

@@ -1,0 +1,145 @@
+"""What `agent.events()` tells: the link, and who comes and goes."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from . import _core
+from ._loop import Event as CoreEvent
+from ._loop import Seam, Signal, logger
+from .outbox import PRIORITIES
+from .peer import Peer, Roster
+
+KEPT: Final = 1024  # events that wait for one reader; chosen: some minutes of a busy swarm. Beyond it the oldest are dropped
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The link to the switchboard is up, for the first time or again."""
+
+    switchboard: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The link broke. The agent links again by itself, first in `retry_in` seconds."""
+
+    error: Exception
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEvent:
+    """Something changed at another agent.
+
+    joined: it is a new member; changed: its skills or its certificate; up, down: its link; gone: goodbye, or down for longer than
+    `peer_gone_after`; left: it will not come back.
+    """
+
+    what: Literal["joined", "changed", "up", "down", "gone", "left"]
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLost:
+    """A message of this thread expired at its sender before it was delivered, and the thread goes on without it."""
+
+    sender: Peer | None
+    priority: str
+    thread: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventsMissed:
+    """This reader was too slow, and so many events were dropped before the next one."""
+
+    count: int
+
+
+Event: TypeAlias = LinkUp | LinkDown | PeerEvent | MessageLost | EventsMissed
+
+
+class EventStream:
+    """An iterator over what happens from the moment it was made. Ends when the agent does."""
+
+    __slots__ = ("__weakref__", "_changed", "_missed", "_seam", "_waiting")
+
+    def __init__(self, seam: Seam) -> None:
+        self._seam = seam
+        self._waiting: deque[Event] = deque()
+        self._missed = 0
+        self._changed = Signal(seam.loop)
+
+    def put(self, event: Event) -> None:
+        if len(self._waiting) == KEPT:
+            self._waiting.popleft()
+            self._missed += 1
+        self._waiting.append(event)
+        self._changed.set()
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._waiting:
+            if not self._seam.is_attached:
+                raise StopAsyncIteration
+            await self._changed.wait()
+        if self._missed:
+            missed, self._missed = self._missed, 0
+            return EventsMissed(missed)
+        return self._waiting.popleft()
+
+
+class Events:
+    """Hands events to all streams."""
+
+    __slots__ = ("_roster", "_streams", "error", "seam", "switchboard")
+
+    def __init__(self, seam: Seam, roster: Roster) -> None:
+        self.seam = seam
+        self.switchboard: str | None = None  # None while there is no link
+        self.error: Exception | None = None  # why the last link broke, or couldn't be made
+        self._roster = roster
+        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        seam.on(_core.EVENT_LINKED, self._on_linked)
+        seam.on(_core.EVENT_LINK_LOST, self._on_link_lost)
+        seam.on(_core.EVENT_GAP, self._on_gap)
+        roster.on_change(lambda what, peer: self._tell(PeerEvent(what, peer)))  # type: ignore[arg-type]
+        seam.at_end(self._end)
+
+    def stream(self) -> EventStream:
+        stream = EventStream(self.seam)
+        self._streams.add(stream)
+        return stream
+
+    def _tell(self, event: Event) -> None:
+        logger.debug("%s", event)
+        for stream in self._streams:
+            stream.put(event)
+
+    def _on_linked(self, event: CoreEvent) -> None:
+        self.switchboard = event[1]
+        self._tell(LinkUp(event[1]))
+
+    def _on_link_lost(self, event: CoreEvent) -> None:
+        _, error, retry_in = event
+        self.switchboard = None
+        self.error = error
+        logger.warning("the link is lost: %s; next attempt in %.1f s", error, retry_in)
+        self._tell(LinkDown(error, retry_in))
+
+    def _on_gap(self, event: CoreEvent) -> None:
+        _, sender, lane, thread = event
+        self._tell(MessageLost(self._roster.find(sender), PRIORITIES[lane], thread or None))
+
+    def _end(self) -> None:
+        self.switchboard = None
+        for stream in self._streams:
+            stream.wake()

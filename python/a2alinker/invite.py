@@ -1,0 +1,162 @@
+"""How others come into the swarm: invites, and the rights that they grant."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Collection
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from . import _core
+from ._html import card
+from ._loop import Event, Seam, Signal
+from .exceptions import ConfigurationError, InviteRevoked, NotReachable
+
+if TYPE_CHECKING:
+    from .peer import Peer, Roster
+
+_LOCAL_HOSTS: Final = frozenset({"", "localhost", "::", "::1", "0.0.0.0"})  # compared with an address, never bound
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What an invite grants, and a certificate proves to every peer.
+
+    skills: names of the skills that the agent may offer; None for any.
+    admit: whether it may invite others, with rights no wider than its own.
+    terminals: whether it may open terminals on others.
+    originate: whether it may start calls of its own, rather than only within those that it serves.
+    """
+
+    skills: Collection[str] | None = None
+    _: KW_ONLY
+    admit: bool = False
+    terminals: bool = False
+    originate: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.skills, str):
+            raise ConfigurationError(f"skills is a collection of names: [{self.skills!r}], or None for any")
+        if self.skills is not None:
+            object.__setattr__(self, "skills", frozenset(self.skills))
+
+
+class Invite:
+    """Admits agents to the swarm. `str(invite)` is the secret to hand over; whoever has it can join, so show it to nobody else."""
+
+    __slots__ = ("_invites", "_secret", "_token", "ttl", "uses")
+
+    def __init__(self, invites: Invites, token: int, secret: str, uses: int | None, ttl: float) -> None:
+        self._invites = invites
+        self._token = token
+        self._secret = secret
+        self.uses = uses
+        self.ttl = ttl
+
+    async def joined(self) -> Peer:
+        """Waits until somebody joins with this invite. Each call gives one of them, in the order of joining.
+
+        Raises:
+            AgentClosed: this agent closed before.
+            InviteRevoked: the invite was revoked before.
+        """
+        return await self._invites.joined(self._token)
+
+    def revoke(self) -> None:
+        """Takes the invite back. Who has joined with it stays. Idempotent."""
+        self._invites.revoke(self._token)
+
+    def __str__(self) -> str:
+        return self._secret
+
+    def __repr__(self) -> str:
+        uses = "any number of uses" if self.uses is None else f"{self.uses} use{'' if self.uses == 1 else 's'}"
+        return f"<Invite ticket, {uses}, {self.ttl:.0f} s>"
+
+    def _repr_html_(self) -> str:
+        return card(
+            "Invite", {"kind": "ticket", "uses": self.uses or "any number", "ttl": f"{self.ttl:.0f} s", "secret": "str(invite) gives it"}
+        )
+
+
+class Invites:
+    """The invites of one agent."""
+
+    __slots__ = ("_admitted", "_changed", "_opening", "_roster", "seam")
+
+    def __init__(self, seam: Seam, roster: Roster) -> None:
+        self.seam = seam
+        self._roster = roster
+        self._opening: dict[int, asyncio.Future[None]] = {}
+        self._admitted: dict[int, deque[Peer]] = {}  # by the token of an invite that isn't revoked
+        self._changed = Signal(seam.loop)
+        seam.on(_core.EVENT_INVITE, self._on_invite)
+        seam.on(_core.EVENT_ADMITTED, self._on_admitted)
+        seam.at_end(self._end)
+
+    async def make(self, uses: int | None, ttl: float, rights: Rights, addresses: list[str]) -> Invite:
+        """Makes an invite and waits until the switchboard takes newcomers for it. Cancelled, it is revoked."""
+        wanted = (None if rights.skills is None else sorted(rights.skills), rights.admit, rights.terminals, rights.originate)
+        token, secret = self.seam.core.invite(uses, ttl, wanted, addresses)
+        opening: asyncio.Future[None] = self.seam.loop.create_future()
+        self._opening[token] = opening
+        self._admitted[token] = deque()
+        self.seam.flush_soon()
+        try:
+            await opening
+        except BaseException:
+            self.revoke(token)
+            raise
+        finally:
+            del self._opening[token]
+        return Invite(self, token, secret, uses, ttl)
+
+    async def joined(self, token: int) -> Peer:
+        while (waiting := self._admitted.get(token)) is not None:
+            if waiting:
+                return waiting.popleft()
+            if not self.seam.is_open:
+                raise self.seam.closed_error()
+            await self._changed.wait()
+        raise InviteRevoked()
+
+    def revoke(self, token: int) -> None:
+        if self._admitted.pop(token, None) is not None and self.seam.is_attached:
+            self.seam.core.revoke(token)
+            self.seam.flush_soon()
+            self._changed.set()
+
+    def _on_invite(self, event: Event) -> None:
+        _, token, error = event
+        opening = self._opening.get(token)
+        if opening is None or opening.done():
+            return
+        if error is None:
+            opening.set_result(None)
+        else:
+            opening.set_exception(error)
+
+    def _on_admitted(self, event: Event) -> None:
+        _, token, info = event
+        if (waiting := self._admitted.get(token)) is not None and (peer := self._roster.find(info.id)) is not None:
+            waiting.append(peer)
+            self._changed.set()
+
+    def _end(self) -> None:
+        for opening in self._opening.values():
+            if not opening.done():
+                opening.set_exception(self.seam.closed_error())
+        self._changed.set()
+
+
+def check_reachable(address: str) -> None:
+    """Raises NotReachable for an address that means this machine only."""
+    host = urlsplit(address).hostname or ""
+    if host in _LOCAL_HOSTS or host.startswith("127."):
+        raise NotReachable(
+            f"the switchboard's address {address.split('#')[0]} works on this machine only. Host with switchboard='wss://...', or with "
+            "listen='0.0.0.0:7447' and advertise='<a name or IP that others reach>'; or say local=True if everybody joins from here",
+            address=address,
+        )

@@ -1,0 +1,345 @@
+"""Messages from other agents, and the loop that takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+import weakref
+from collections import deque
+from typing import Any, Final, NoReturn
+
+from . import _core
+from ._html import card
+from ._loop import Event, Seam
+from .context import causal_depth
+from .exceptions import AlreadyConsumed, OutboxFull, PeerUnknown, UsageError
+from .outbox import DEFAULT_TTL, PRIORITIES, Outbox, Priority
+from .peer import Peer, text_id
+from .receipt import Receipt
+
+# Where things stand in the events of messages and requests.
+TOKEN, SENDER, BODY, LANE, THREAD, EXPIRY_MS, TTL_MS, DEPTH, FLAGS, HEADERS, MESSAGE_ID, SKILL, ATTEMPT = range(1, 14)
+
+URGENT: Final = 1
+NO_THREAD: Final = bytes(16)
+CREDIT_BATCH: Final = 64  # messages handled before the core hears of it; chosen: a small part of what a sender may have under way
+
+REFUSED: Final = 1
+NO_ANSWER: Final = "the receiver dropped the request without an answer"
+
+
+class Message:
+    """A message from another agent.
+
+    `body` is what was sent: str, bytes, None, bool, int, float, or lists and dicts of these. It comes from another agent: treat it as
+    foreign input.
+    """
+
+    __slots__ = ("_event", "_open", "_outbox", "body")
+
+    def __init__(self, outbox: Outbox, event: Event) -> None:
+        self._outbox = outbox
+        self._event = event
+        self._open = True  # neither replied to nor refused
+        self.body: Any = event[BODY]
+
+    @property
+    def sender(self) -> Peer:
+        """Who sent it, proven."""
+        peer = self._outbox.roster.find(self._event[SENDER])
+        if peer is None:
+            raise PeerUnknown("the sender has left the swarm", peer=text_id(self._event[SENDER]))
+        return peer
+
+    @property
+    def priority(self) -> Priority:
+        """`urgent`, `high`, `normal` or `bulk`."""
+        return PRIORITIES[self._event[LANE]]  # type: ignore[no-any-return]
+
+    @property
+    def thread(self) -> bytes | None:
+        """The thread, 16 bytes, or None. Messages of one sender, thread and priority come in order."""
+        thread: bytes = self._event[THREAD]
+        return None if thread == NO_THREAD else thread
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """What the sender put beside the body."""
+        return self._event[HEADERS] or {}
+
+    @property
+    def id(self) -> str:
+        """The id of the message, 32 hexadecimal digits."""
+        return str(self._event[MESSAGE_ID].hex())
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was sent, by this machine's clock corrected by what is known of the sender's. 0 for an answer to a request."""
+        expiry_ms: int = self._event[EXPIRY_MS]
+        if not expiry_ms:
+            return 0.0
+        sent_ms: int = expiry_ms - self._event[TTL_MS]
+        return max(0.0, time.time() - sent_ms / 1000)
+
+    @property
+    def maybe_repeated(self) -> bool:
+        """Whether an earlier run of this agent may have got it already."""
+        return bool(self._event[FLAGS] & _core.FLAG_MAYBE_REPEATED)
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the sender used `request` and waits."""
+        return False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the sender of a request has stopped waiting."""
+        return False
+
+    async def reply(self, body: Any) -> Receipt:
+        """Answers: with the final answer to a request, or with a message to the sender. The message counts as handled.
+
+        Waits only while the outbox is full. Cancelled, it has sent nothing. An answer that the sender no longer waits for is dropped, and
+        its receipt says `failed`.
+
+        Raises:
+            UsageError: it was answered or refused before.
+            BodyError: the value can't be sent.
+            AgentClosed, WrongLoop, Forked: as for `Agent.send`.
+        """
+        receipt = await self._answer(body, final=True)
+        self.finish()
+        self._open = False
+        return receipt
+
+    async def progress(self, body: Any) -> Receipt:
+        """Sends a partial answer to a request; `reply` sends the final one. Raises what `reply` raises."""
+        return await self._answer(body, final=False)
+
+    async def refuse(self, reason: str = "", *, retry_after: float = 0.0) -> None:
+        """Says no. The sender of a request gets CallRefused, the receipt of a message sent with `until="done"` says `refused`.
+
+        Raises:
+            UsageError: it was answered or refused before, or the loop over the messages has gone on, so that it counts as handled.
+        """
+        self._check()
+        self._outbox.core.refuse(self._event[TOKEN], REFUSED, "", reason, retry_after)
+        self._outbox.seam.flush_soon()
+        self._open = False
+
+    @property
+    def token(self) -> int:
+        """The core's name for it."""
+        return self._event[TOKEN]  # type: ignore[no-any-return]
+
+    def finish(self) -> None:
+        """Counts the message as handled. For the inbox."""
+        if self._open and self._event[FLAGS] & _core.FLAG_WANTS_DONE:
+            self._outbox.core.done(self._event[TOKEN])
+            self._outbox.seam.flush_soon()
+
+    async def _answer(self, body: Any, *, final: bool) -> Receipt:
+        self._check()
+        outbox = self._outbox
+        try:
+            if outbox.is_crowded:
+                raise OutboxFull
+            return self._post(body, final)
+        except OutboxFull:
+            return await outbox.when_room(self._post, body, final)
+
+    def _post(self, body: Any, final: bool) -> Receipt:
+        event = self._event
+        thread = None if event[THREAD] == NO_THREAD else event[THREAD]
+        return self._outbox.post_to(
+            event[SENDER], body, event[LANE], thread, DEFAULT_TTL, until_done=False, depth=event[DEPTH] + 1, reply_to=event[MESSAGE_ID]
+        )
+
+    def _check(self) -> None:
+        self._outbox.seam.check()
+        if not self._open:
+            self._complain()
+
+    def _complain(self) -> NoReturn:
+        raise UsageError("this message was answered or refused before")
+
+    def __repr__(self) -> str:
+        text = repr(self.body)
+        sender = self._outbox.roster.find(self._event[SENDER])
+        return f"<Message from {sender.name if sender else '?'}: {text if len(text) <= 60 else text[:59] + '…'}>"
+
+    def _repr_html_(self) -> str:
+        sender = self._outbox.roster.find(self._event[SENDER])
+        rows = {"from": sender and sender.name, "priority": self.priority, "age": f"{self.age:.1f} s", "body": repr(self.body)}
+        return card("Message", rows)
+
+
+class Request(Message):
+    """A message whose sender waits for the answer."""
+
+    __slots__ = ("__weakref__", "_cancelled", "_inbox")
+
+    def __init__(self, outbox: Outbox, event: Event, inbox: Inbox) -> None:
+        super().__init__(outbox, event)
+        self._inbox = inbox
+        self._cancelled = False
+
+    @property
+    def wants_answer(self) -> bool:
+        return True
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """The sender stopped waiting. For the inbox."""
+        self._cancelled = True
+
+    def finish(self) -> None:
+        """Nothing: a request is finished by its answer alone."""
+
+    def _post(self, body: Any, final: bool) -> Receipt:
+        event = self._event
+        if final:
+            self._inbox.forget(event[TOKEN])
+        return self._outbox.answer_to(event[SENDER], event[TOKEN], body, final, event[DEPTH] + 1)
+
+    def __del__(self) -> None:
+        if self._open and not self._cancelled and self._outbox.seam.is_open and _core.runtime_alive():
+            self._inbox.forget(self._event[TOKEN])
+            self._outbox.core.refuse(self._event[TOKEN], REFUSED, "", NO_ANSWER)
+            self._outbox.core.flush()  # not flush_soon: the collector runs in any thread
+
+
+class Inbox:
+    """Messages and requests that wait for the program, urgent ones first.
+
+    What waits here is bounded by the credit of the senders. The core gives it back for messages that were handled, and counts them in
+    the order in which it handed them over; an urgent one that was handled before older ones is therefore counted after these.
+    """
+
+    __slots__ = ("_early", "_handled", "_in_hand", "_outbox", "_reader", "_requests", "_rest", "_urgent", "_waiter", "seam")
+
+    def __init__(self, seam: Seam, outbox: Outbox) -> None:
+        self.seam = seam
+        self._outbox = outbox
+        self._urgent: deque[Event] = deque()
+        self._rest: deque[Event] = deque()
+        self._in_hand: Message | None = None
+        self._handled = 0  # messages that the core hasn't heard of
+        self._early: list[int] = []  # a heap: tokens of messages that were handled before older ones
+        self._waiter: asyncio.Future[None] | None = None
+        self._reader: weakref.ref[Messages] | None = None
+        self._requests: dict[int, weakref.ref[Request]] = {}  # those that the program has taken and not answered
+        seam.on(_core.EVENT_MESSAGE, self.put)
+        seam.at_end(self.wake)
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._rest)
+
+    def put(self, event: Event) -> None:
+        """Takes a message or a request without skill."""
+        (self._urgent if event[LANE] == URGENT else self._rest).append(event)
+        if self._waiter is not None:
+            self.wake()
+
+    def wake(self) -> None:
+        """Lets the reader look again."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def cancel(self, token: int) -> None:
+        """The sender of a request doesn't wait any longer."""
+        if (reference := self._requests.pop(token, None)) is not None:
+            if (request := reference()) is not None:
+                request.cancel()
+            return
+        for queue in (self._urgent, self._rest):
+            for event in queue:
+                if event[TOKEN] == token:
+                    queue.remove(event)
+                    return
+
+    def forget(self, token: int) -> None:
+        """This request needs no answer any more."""
+        self._requests.pop(token, None)
+
+    def read(self) -> Messages:
+        """Returns the iterator; there is one at a time."""
+        if self._reader is not None and self._reader() is not None:
+            raise AlreadyConsumed
+        messages = Messages(self)
+        self._reader = weakref.ref(messages)
+        return messages
+
+    def take(self) -> Message | None:
+        """Returns the next message, if there is one. The one before it counts as handled."""
+        urgent = self._urgent
+        queue = urgent or self._rest
+        if self._in_hand is not None:
+            self._count(self._in_hand)
+        if not queue:
+            self._tell()
+            return None
+        event = queue.popleft()
+        if event[0] == _core.EVENT_MESSAGE:
+            message = self._in_hand = Message(self._outbox, event)
+        else:
+            message = request = Request(self._outbox, event, self)
+            self._requests[event[TOKEN]] = weakref.ref(request)
+        depth = event[DEPTH] + 1
+        if causal_depth.get() != depth:
+            causal_depth.set(depth)
+        return message
+
+    async def wait(self) -> bool:
+        """Waits until there may be a message. False: the agent is over, and no more will come."""
+        if not self.seam.is_open:
+            if self.seam.error is not None:
+                raise self.seam.error
+            return False
+        self._waiter = self.seam.loop.create_future()
+        await self._waiter
+        return True
+
+    def _count(self, message: Message) -> None:
+        message.finish()
+        self._in_hand = None
+        rest = self._rest
+        if rest and rest[0][TOKEN] < message.token:
+            heapq.heappush(self._early, message.token)
+            return
+        self._handled += 1
+        while self._early and not (rest and rest[0][TOKEN] < self._early[0]):
+            heapq.heappop(self._early)
+            self._handled += 1
+        if self._handled >= CREDIT_BATCH:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._handled and self.seam.is_attached:
+            self.seam.core.consumed(self._handled)
+            self._handled = 0
+            self.seam.flush_soon()
+
+
+class Messages:
+    """The iterator behind `async for message in agent`. Cancelling it while it waits loses no message."""
+
+    __slots__ = ("__weakref__", "_inbox")
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def __aiter__(self) -> Messages:
+        return self
+
+    async def __anext__(self) -> Message:
+        take = self._inbox.take
+        while (message := take()) is None:
+            if not await self._inbox.wait():
+                raise StopAsyncIteration
+        return message

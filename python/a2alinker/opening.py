@@ -1,0 +1,230 @@
+"""How an agent comes to be: it hosts a swarm, or joins one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Generator, Iterable
+from types import TracebackType
+from typing import Any, Final
+
+from . import _core
+from ._loop import Seam, current_loop
+from .agent import Agent
+from .exceptions import ConfigurationError, InviteDamaged, LinkError, TimedOut
+from .handlers import offer_of
+from .skill import Skill, as_skill
+from .switchboard import LOOPBACK, Switchboard
+
+TIMEOUT: Final = 30.0  # seconds for host() and join(); a slow network needs some round trips, and a switchboard may be starting
+PEER_GONE_AFTER: Final = 10.0  # seconds
+OUTBOX_BYTES: Final = 64 << 20
+OUTBOX_MESSAGES: Final = 100_000
+LEAST_OUTBOX_BYTES: Final = 2 << 20  # twice the largest body
+
+TICKET_VARIABLE: Final = "A2ALINKER_TICKET"
+SWITCHBOARD_VARIABLE: Final = "A2ALINKER_SWITCHBOARD"
+NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CODE: Final = re.compile(r"\d+(-[a-z]+){2,}")
+
+Skills = Iterable[Skill[..., Any] | Callable[..., Any]]
+
+
+class Opening:
+    """An agent that is about to open: await it, or use it as an async context manager, which closes the agent in the end."""
+
+    __slots__ = ("_agent", "_open")
+
+    def __init__(self, open: Callable[[], Any]) -> None:
+        self._open = open
+        self._agent: Agent | None = None
+
+    def __await__(self) -> Generator[Any, None, Agent]:
+        return self._open().__await__()  # type: ignore[no-any-return]
+
+    async def __aenter__(self) -> Agent:
+        self._agent = await self
+        return await self._agent.__aenter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            await agent.__aexit__(kind, error, traceback)
+
+
+def host(
+    name: str,
+    *,
+    skills: Skills = (),
+    switchboard: str | Switchboard | None = None,
+    listen: str = LOOPBACK,
+    advertise: str | None = None,
+    timeout: float = TIMEOUT,
+    ca_file: str | None = None,
+    peer_gone_after: float = PEER_GONE_AFTER,
+    outbox_bytes: int = OUTBOX_BYTES,
+    outbox_messages: int = OUTBOX_MESSAGES,
+) -> Opening:
+    """Founds a swarm, and gives its first agent: `async with host(...) as agent`, or `agent = await host(...)`.
+
+    name: 1 to 64 of [A-Za-z0-9._-].
+    skills: what other agents may call; functions, decorated with `@skill` or not.
+    switchboard: its address, `wss://host:port#pin`; if not given, the variable A2ALINKER_SWITCHBOARD; if not set, one is started in this process.
+    listen, advertise: for that one, as in `Switchboard`. By default it is reachable from this machine only.
+    timeout: seconds until the link must be up.
+    ca_file: a PEM file of certificate authorities to trust beside the system's.
+    peer_gone_after: seconds without a link after which a peer counts as gone, and calls move to others.
+    outbox_bytes, outbox_messages: how much may wait to be sent or confirmed; `send` waits beyond it.
+
+    The swarm ends with the process of its founder: nobody can join later, but those who are in it can go on.
+
+    Raises:
+        ConfigurationError: a name, address, skill or number can't be used.
+        SwitchboardUnreachable, SwitchboardRefused, UntrustedSwitchboard, PortInUse: see there.
+        TimedOut: the link wasn't up in time, and nothing better can be said.
+        NoEventLoop, Forked: when awaited outside a running loop, or in a forked process.
+    """
+
+    async def open_() -> Agent:
+        current_loop()
+        _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
+        offered = _skills(skills)
+        own: Switchboard | None = None
+        address = _address(switchboard)
+        if address is None:
+            own = await Switchboard(listen, advertise=advertise)
+            address = own.url
+        try:
+            core = _core.Agent.host(
+                name,
+                switchboard=address,
+                skills=[offer_of(skill) for skill in offered],
+                ca_file=ca_file,
+                peer_gone_after=peer_gone_after,
+                outbox_bytes=outbox_bytes,
+                outbox_messages=outbox_messages,
+            )
+            return await _opened(core, offered, [address], own, timeout)
+        except BaseException:
+            if own is not None:
+                await own.close()
+            raise
+
+    return Opening(open_)
+
+
+def join(
+    name: str,
+    invite: object | None = None,
+    *,
+    skills: Skills = (),
+    switchboard: str | Switchboard | None = None,
+    timeout: float = TIMEOUT,
+    ca_file: str | None = None,
+    peer_gone_after: float = PEER_GONE_AFTER,
+    outbox_bytes: int = OUTBOX_BYTES,
+    outbox_messages: int = OUTBOX_MESSAGES,
+) -> Opening:
+    """Joins a swarm: `async with join(...) as agent`, or `agent = await join(...)`.
+
+    invite: the ticket that `agent.invite(kind="ticket")` gave, as `Invite` or text; if not given, the variable A2ALINKER_TICKET. A ticket in a
+        program's arguments can be seen by other users of the machine: prefer the variable.
+    switchboard: its address; if not given, the ones in the ticket.
+
+    The other arguments are those of `host`.
+
+    Raises:
+        InviteDamaged, InviteUsed, InviteExpired, InviteUnknown, InviteRevoked: the ticket doesn't admit.
+        What `host` raises.
+    """
+
+    async def open_() -> Agent:
+        current_loop()
+        _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
+        offered = _skills(skills)
+        ticket = _ticket(invite)
+        known = _core.ticket_info(ticket)
+        address = _url(switchboard)
+        core = _core.Agent.join(
+            name,
+            ticket=ticket,
+            switchboard=address,
+            skills=[offer_of(skill) for skill in offered],
+            ca_file=ca_file,
+            peer_gone_after=peer_gone_after,
+            outbox_bytes=outbox_bytes,
+            outbox_messages=outbox_messages,
+        )
+        return await _opened(core, offered, [address] if address is not None else list(known["addresses"]), None, timeout)
+
+    return Opening(open_)
+
+
+async def _opened(core: _core.Agent, skills: list[Skill[..., Any]], addresses: list[str], own: Switchboard | None, timeout: float) -> Agent:
+    """Returns the agent when it is a member and its link is up. Whatever goes wrong, nothing of it stays."""
+    seam = Seam(core, asyncio.get_running_loop())
+    joined: asyncio.Future[None] = seam.loop.create_future()
+
+    def on_joined(_: object) -> None:
+        if not joined.done():
+            joined.set_result(None)
+
+    def on_end() -> None:
+        if not joined.done():
+            joined.set_exception(seam.error or seam.closed_error())
+
+    seam.on(_core.EVENT_JOINED, on_joined)
+    seam.at_end(on_end)
+    agent = Agent(seam, skills, addresses, own)
+    seam.attach()
+    try:
+        async with asyncio.timeout(timeout):
+            await joined
+    except TimeoutError:
+        agent.abandon()
+        why = agent.link_error
+        if isinstance(why, LinkError):
+            raise why from None
+        raise TimedOut(f"the agent wasn't linked within {timeout} s") from why
+    except BaseException:
+        agent.abandon()
+        raise
+    return agent
+
+
+def _check(name: object, timeout: float, peer_gone_after: float, outbox_bytes: int, outbox_messages: int) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigurationError(f"an agent's name is 1 to 64 of [A-Za-z0-9._-], not {name!r}")
+    for what, seconds in (("timeout", timeout), ("peer_gone_after", peer_gone_after)):
+        if not seconds > 0:
+            raise ConfigurationError(f"{what} is in seconds and above 0, not {seconds!r}")
+    if outbox_bytes < LEAST_OUTBOX_BYTES or outbox_messages < 1:
+        raise ConfigurationError(f"outbox_bytes is at least {LEAST_OUTBOX_BYTES}, so that each body fits, and outbox_messages at least 1")
+
+
+def _skills(skills: Skills) -> list[Skill[..., Any]]:
+    if isinstance(skills, Skill) or callable(skills):
+        raise ConfigurationError("skills is a list: skills=[...]")
+    offered = [as_skill(given) for given in skills]
+    names = [skill.name for skill in offered]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise ConfigurationError(f"several skills are named {', '.join(sorted(doubled))}")
+    return offered
+
+
+def _url(switchboard: str | Switchboard | None) -> str | None:
+    return switchboard.url if isinstance(switchboard, Switchboard) else switchboard
+
+
+def _address(switchboard: str | Switchboard | None) -> str | None:
+    return _url(switchboard) or os.environ.get(SWITCHBOARD_VARIABLE) or None
+
+
+def _ticket(invite: object | None) -> str:
+    text = (str(invite) if invite is not None else os.environ.get(TICKET_VARIABLE, "")).strip()
+    if not text:
+        raise ConfigurationError(f"there is no invite: give join() one, or set {TICKET_VARIABLE}")
+    if CODE.fullmatch(text):
+        raise InviteDamaged('this looks like a code; agents join by ticket: await agent.invite(kind="ticket")')
+    return text

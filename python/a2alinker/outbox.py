@@ -1,0 +1,197 @@
+"""What this agent sends. The core keeps it until it is confirmed; this module waits where the program has to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypeVar
+
+from . import _core
+from ._loop import Event, Seam, Signal
+from .context import causal_depth
+from .exceptions import AgentClosed, ConfigurationError, OutboxFull, UsageError
+from .peer import Peer, Roster
+from .receipt import MOOT, GroupReceipt, Moot, Receipt
+
+Priority = Literal["urgent", "high", "normal", "bulk"]
+Until = Literal["delivered", "done"]
+To = Peer | str | Sequence[Peer | str]
+
+NORMAL: Final = 3
+_LANES: Final[dict[str, int]] = {"urgent": 1, "high": 2, "normal": NORMAL, "bulk": 4}
+PRIORITIES: Final[tuple[Any, ...]] = ("control", "urgent", "high", "normal", "bulk")  # by lane; Priority for all that reach a program
+
+THREAD_BYTES: Final = 16
+DEFAULT_TTL: Final = 3600.0  # seconds
+LONGEST_TTL: Final = 86_400.0  # seconds; from the protocol
+
+R = TypeVar("R")
+
+
+class Outbox:
+    """The sending half of one agent."""
+
+    __slots__ = ("_changes", "_room", "_turn", "core", "roster", "seam")
+
+    def __init__(self, seam: Seam, roster: Roster) -> None:
+        self.seam = seam
+        self.core = seam.core
+        self.roster = roster
+        self._turn = asyncio.Lock()  # who waits for room waits in the order of coming, so that nobody overtakes
+        self._room = Signal(seam.loop)
+        self._changes: dict[int, list[asyncio.Future[None]]] = {}
+        seam.on(_core.EVENT_SPACE, lambda event: self._room.set())
+        seam.on(_core.EVENT_RECEIPT, self._on_receipt)
+        seam.at_end(self._end)
+
+    def post(
+        self, to: To, body: Any, lane: int, thread: bytes | None, ttl: float, until_done: bool, headers: dict[str, Any] | None
+    ) -> Receipt:
+        """Queues a message, or raises OutboxFull."""
+        if type(to) is Peer:
+            peer_id = to.key
+        elif isinstance(to, (str, Peer)):
+            peer_id = self.roster.resolve(to).key
+        else:
+            return self._post_to_all(to, body, lane, thread, ttl, until_done, headers)
+        return self.post_to(peer_id, body, lane, thread, ttl, until_done, causal_depth.get(), headers)
+
+    def post_to(
+        self,
+        peer_id: bytes,
+        body: Any,
+        lane: int,
+        thread: bytes | None,
+        ttl: float,
+        until_done: bool,
+        depth: int,
+        headers: dict[str, Any] | None = None,
+        reply_to: bytes | None = None,
+    ) -> Receipt:
+        """Queues a message to one peer, or raises OutboxFull."""
+        receipt = self.core.send(peer_id, body, lane, thread, ttl, until_done, depth, headers, reply_to)
+        if not self.seam.flush_due:
+            self.seam.flush_soon()
+        return Receipt(self, receipt, peer_id, until_done)
+
+    def answer(self, token: int, body: Any, final: bool, depth: int) -> _core.Receipt | Moot:
+        """Queues an answer to a request, or raises OutboxFull, which a final answer never does. From any thread; the caller flushes.
+
+        If nobody waits for it any more, the receipt says so.
+        """
+        try:
+            return self.core.answer(token, body, final, depth)
+        except AgentClosed:
+            raise
+        except UsageError:
+            return MOOT
+
+    def answer_to(self, peer_id: bytes, token: int, body: Any, final: bool, depth: int) -> Receipt:
+        """As `answer`, on the loop."""
+        receipt = self.answer(token, body, final, depth)
+        if not self.seam.flush_due:
+            self.seam.flush_soon()
+        return Receipt(self, receipt, peer_id, until_done=False)
+
+    def _post_to_all(
+        self,
+        to: Sequence[Peer | str],
+        body: Any,
+        lane: int,
+        thread: bytes | None,
+        ttl: float,
+        until_done: bool,
+        headers: dict[str, Any] | None,
+    ) -> Receipt:
+        peers = [self.roster.resolve(one) for one in to]  # all of them before the first is sent, so that an unknown name sends nothing
+        parts = [self.post(peer, body, lane, thread, ttl, until_done, headers) for peer in peers]
+        return self.group(parts, until_done)
+
+    def group(self, parts: Sequence[Receipt], until_done: bool) -> Receipt:
+        """Returns the receipt of a message to several."""
+        return GroupReceipt(self, parts, until_done)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether somebody waits for room already."""
+        return self._turn.locked()
+
+    async def when_room(self, post: Callable[..., R], *args: Any) -> R:
+        """Calls `post(*args)` until it doesn't raise OutboxFull, each time that there is room again.
+
+        Cancelled, it has sent nothing.
+        """
+        async with self._turn:
+            while True:
+                try:
+                    return post(*args)
+                except OutboxFull:
+                    await self._room.wait()
+                if not self.seam.is_open:
+                    raise self.seam.closed_error()
+
+    async def settled(self, deadline: float) -> list[Receipt]:
+        """Waits until all that was sent is delivered or given up, or until the deadline of the monotonic clock. Returns what is neither."""
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                for receipt in self.core.outstanding():
+                    while self.seam.is_attached and receipt.watch() < _core.RECEIPT_DELIVERED:
+                        await self.changed(receipt.token)
+        except TimeoutError:
+            pass
+        return [Receipt(self, receipt, None, False) for receipt in self.core.outstanding()]
+
+    async def changed(self, token: int) -> None:
+        """Waits for the next change of a watched receipt, or for the end of the agent."""
+        if not self.seam.is_attached:
+            return
+        waiter: asyncio.Future[None] = self.seam.loop.create_future()
+        self._changes.setdefault(token, []).append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter.cancelled() and (waiters := self._changes.get(token)) is not None:
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._changes[token]
+
+    def _on_receipt(self, event: Event) -> None:
+        for waiter in self._changes.pop(event[1], ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _end(self) -> None:
+        self._room.set()
+        while self._changes:
+            _, waiters = self._changes.popitem()
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+
+def lane_of(priority: str) -> int:
+    """Returns the lane of a priority."""
+    try:
+        return _LANES[priority]
+    except KeyError:
+        raise ConfigurationError(f"priority is 'urgent', 'high', 'normal' or 'bulk', not {priority!r}") from None
+
+
+def check_thread(thread: object) -> None:
+    """Raises unless this can be a thread's id."""
+    if thread is not None and not (isinstance(thread, bytes) and len(thread) == THREAD_BYTES):
+        raise ConfigurationError(f"thread is {THREAD_BYTES} bytes: message.thread, or uuid.uuid4().bytes to begin one")
+
+
+def check_ttl(ttl: float) -> None:
+    """Raises unless this can be a message's life."""
+    if not 0 < ttl <= LONGEST_TTL:
+        raise ConfigurationError(f"ttl is in seconds, above 0 and up to {LONGEST_TTL:.0f}, not {ttl!r}")
+
+
+def check_until(until: str) -> bool:
+    """Returns whether the receiver is to say when it has handled the message."""
+    if until not in ("delivered", "done"):
+        raise ConfigurationError(f"until is 'delivered' or 'done', not {until!r}")
+    return until == "done"

@@ -1,0 +1,213 @@
+"""What became of a message that was sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from . import _core
+from ._html import card
+from .exceptions import A2ALinkerError, AgentClosed, Expired, PeerGone, Refused, Undelivered, UsageError
+
+from .peer import Peer, text_id
+
+if TYPE_CHECKING:
+    from .outbox import Outbox
+
+ReceiptState = Literal["queued", "sent", "unknown", "delivered", "done", "refused", "expired", "failed"]
+
+_WORDS: Final[dict[int, ReceiptState]] = {
+    _core.RECEIPT_QUEUED: "queued",
+    _core.RECEIPT_SENT: "sent",
+    _core.RECEIPT_UNKNOWN: "unknown",
+    _core.RECEIPT_DELIVERED: "delivered",
+    _core.RECEIPT_DONE: "done",
+    _core.RECEIPT_REFUSED: "refused",
+    _core.RECEIPT_EXPIRED: "expired",
+    _core.RECEIPT_FAILED: "failed",
+}
+_FAILURES: Final = frozenset({"refused", "expired", "failed"})
+# From the least to the most that can be said of several messages together.
+_RANK: Final[tuple[ReceiptState, ...]] = ("failed", "expired", "refused", "unknown", "queued", "sent", "delivered", "done")
+
+
+class Moot:
+    """What the core would say of an answer for which nobody waits any more."""
+
+    __slots__ = ()
+
+    token = 0
+    state = _core.RECEIPT_FAILED
+    reason = "the caller no longer waits"
+    message_id = b""
+
+    def watch(self) -> int:
+        """Returns the state, which doesn't change."""
+        return self.state
+
+
+MOOT: Final = Moot()
+
+
+class Receipt:
+    """What became of one message.
+
+    `queued`, `sent` and `unknown` (the switchboard doesn't see the receiver at present) are passing. `delivered` means that it is in the memory
+    of the receiver, `done` that it was handled there, `refused` that the receiver said no; these three are proven by the receiver. `expired` means
+    unconfirmed when its `ttl` was over, `failed` that this agent closed or the peer left before anything was confirmed.
+    """
+
+    __slots__ = ("_core", "_outbox", "_peer_id", "_until_done", "_watched")
+
+    def __init__(self, outbox: Outbox, core: _core.Receipt | Moot, peer_id: bytes | None, until_done: bool) -> None:
+        self._outbox = outbox
+        self._core = core
+        self._peer_id = peer_id
+        self._until_done = until_done
+        self._watched = False
+
+    @property
+    def state(self) -> ReceiptState:
+        """The state at this moment."""
+        return _WORDS[self._core.state]
+
+    @property
+    def reason(self) -> str:
+        """Why it was refused or failed, in words; otherwise empty."""
+        return self._core.reason
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message, 32 hexadecimal digits."""
+        return self._core.message_id.hex()
+
+    @property
+    def peer(self) -> Peer | None:
+        """The receiver. None when there are several (see `parts`), or when it has left."""
+        return None if self._peer_id is None else self._outbox.roster.find(self._peer_id)
+
+    @property
+    def parts(self) -> tuple[Receipt, ...]:
+        """One receipt for each receiver, in the order of `to`."""
+        return (self,)
+
+    async def delivered(self) -> None:
+        """Waits until the message is in the receiver's memory. Cancelling the wait changes nothing for the message.
+
+        Raises:
+            Expired: unconfirmed when its `ttl` was over.
+            PeerGone: the peer left for good before it confirmed.
+            AgentClosed: this agent closed before.
+            Undelivered: for several receivers, those that it didn't reach.
+        """
+        while self.state in ("queued", "sent", "unknown"):
+            await self._change()
+        if self.state in ("expired", "failed"):
+            raise self._failure()
+
+    async def done(self) -> None:
+        """Waits until the receiver has handled the message.
+
+        Raises:
+            UsageError: the message wasn't sent with `until="done"`, so nobody will say.
+            Refused: the receiver said no.
+            Expired, PeerGone, AgentClosed, Undelivered: as for `delivered`.
+        """
+        if not self._until_done:
+            raise UsageError('Only a message sent with until="done" is reported as done.')
+        while self.state in ("queued", "sent", "unknown", "delivered"):
+            await self._change()
+        if self.state in _FAILURES:
+            raise self._failure()
+
+    async def __aiter__(self) -> AsyncIterator[ReceiptState]:
+        """Gives the present state and each change until there can be no more. Changes in quick succession may be given as one."""
+        seen = self.state
+        yield seen
+        while not self._is_final(seen):
+            if self.state == seen:
+                await self._change()
+            if self.state != seen:
+                seen = self.state
+                yield seen
+
+    def _is_final(self, state: ReceiptState) -> bool:
+        return state == "done" or state in _FAILURES or (state == "delivered" and not self._until_done)
+
+    async def _change(self) -> None:
+        """Waits for a change of state. It may return early."""
+        if not self._watched:
+            self._watched = True
+            before = self._core.state
+            if self._core.watch() != before:
+                return
+        await self._outbox.changed(self._core.token)
+
+    def _failure(self) -> A2ALinkerError:
+        match self.state:
+            case "refused":
+                return Refused(f"The receiver refused the message: {self.reason}", reason=self.reason)
+            case "expired":
+                return Expired()
+        if not self._outbox.seam.is_open:
+            return AgentClosed("The agent closed before the message was confirmed.")
+        return PeerGone(self.reason, peer=text_id(self._peer_id) if self._peer_id else "")
+
+    def __repr__(self) -> str:
+        return f"<Receipt {self.state}{f': {self.reason}' if self.reason else ''}>"
+
+    def _repr_html_(self) -> str:
+        return card("Receipt", {"state": self.state, "reason": self.reason, "message": self.message_id})
+
+
+class GroupReceipt(Receipt):
+    """What became of a message to several receivers. Its state is that of the part that got least far."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, outbox: Outbox, parts: Sequence[Receipt], until_done: bool) -> None:
+        self._outbox = outbox
+        self._parts = tuple(parts)
+        self._until_done = until_done
+
+    @property
+    def state(self) -> ReceiptState:
+        return min((part.state for part in self._parts), key=_RANK.index, default="done")
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(part.reason for part in self._parts if part.reason)
+
+    @property
+    def message_id(self) -> str:
+        return ",".join(part.message_id for part in self._parts)
+
+    @property
+    def peer(self) -> Peer | None:
+        return None
+
+    @property
+    def parts(self) -> tuple[Receipt, ...]:
+        return self._parts
+
+    async def delivered(self) -> None:
+        await self._all(part.delivered() for part in self._parts)
+
+    async def done(self) -> None:
+        await self._all(part.done() for part in self._parts)
+
+    async def _all(self, waits: Iterable[Coroutine[Any, Any, None]]) -> None:
+        outcomes = await asyncio.gather(*waits, return_exceptions=True)
+        failed = [(part, outcome) for part, outcome in zip(self._parts, outcomes, strict=True) if isinstance(outcome, Exception)]
+        if failed:
+            text = "; ".join(f"{part.peer or 'a peer'}: {outcome}" for part, outcome in failed)
+            raise Undelivered(f"{len(failed)} of {len(self._parts)} receivers: {text}", receipts=tuple(part for part, _ in failed))
+
+    async def _change(self) -> None:
+        waits = [asyncio.ensure_future(part._change()) for part in self._parts if not part._is_final(part.state)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
