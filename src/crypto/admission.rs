@@ -104,7 +104,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn new(keys: TicketKeys, request: &DataFrame) -> Self {
+    pub(super) fn new(keys: TicketKeys, request: &DataFrame) -> Self {
         Self {
             id: request.header().session,
             mailbox: keys.mailbox,

@@ -187,7 +187,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    fn issue(founder: FounderId, issuer: &SigningKey, request: &CertificateRequest) -> Result<Self, CertificateError> {
+    /// Signs whatever is asked for.
+    pub(super) fn issue(founder: FounderId, issuer: &SigningKey, request: &CertificateRequest) -> Result<Self, CertificateError> {
         validate_name(&request.name)?;
         let mut writer = Writer::with_capacity(MAX_CERTIFICATE);
         writer

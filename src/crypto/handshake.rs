@@ -18,13 +18,14 @@
 use super::{
     CertificateChain, Error, FrameBuilder, Identity, KeyPair, PublicKey, Random, Session,
     certificate::CertificateError,
+    early::{EarlySecret, EarlySender},
     envelope::{self, Correspondents, OpenedEnvelope, PayloadKind, frame_hash},
     hpke::{Receiver, Sender},
     identity,
     kdf::Secret,
     padding,
-    seal::key_header,
-    session::{Agreement, Direction, EarlyKeys, EarlySender, Transcript},
+    seal::{Route, key_header},
+    session::{Agreement, Direction, Transcript},
     xwing::PUBLIC_KEY_LEN,
 };
 use crate::proto::{
@@ -102,8 +103,7 @@ pub struct Initiation {
     run: RunId,
     chain_hash: [u8; 32],
     peer: AgentId,
-    destination: Label,
-    session: SessionId,
+    route: Route,
     ephemeral: KeyPair,
     opener_hash: [u8; 32],
     opener_export: Secret,
@@ -135,11 +135,10 @@ impl Initiation {
             run: params.run,
             chain_hash: params.chain.hash(),
             peer: params.peer,
-            destination: params.destination,
-            session: params.session,
+            route: Route { session: params.session, destination: params.destination },
             ephemeral,
             opener_hash: frame_hash(&opener),
-            early: EarlySender::new(EarlyKeys::new(&opener_export)),
+            early: EarlySender::new(EarlySecret::new(&opener_export)),
             opener_export,
         };
         Ok((initiation, opener))
@@ -147,7 +146,7 @@ impl Initiation {
 
     /// Returns the session's id.
     pub fn id(&self) -> SessionId {
-        self.session
+        self.route.session
     }
 
     /// Returns whom the session was opened to.
@@ -160,7 +159,7 @@ impl Initiation {
     /// # Errors
     /// [`Error::TooLarge`] if the content is longer than the lane takes, [`Error::Exhausted`] after 65,536 frames.
     pub fn seal_early(&mut self, lane: Lane, expiry: u64, frame: FrameBuilder) -> Result<DataFrame, Error> {
-        self.early.seal(lane, (self.session, self.destination, expiry), frame)
+        self.early.seal(self.route, lane, expiry, frame)
     }
 
     /// Opens an answer and checks that the peer gave it to this opener. On an error the initiation goes on waiting.
@@ -170,7 +169,7 @@ impl Initiation {
     pub fn receive_answer(&self, frame: &DataFrame) -> Result<Answered, Error> {
         let header = frame.header();
         let fits = header.kind == OuterKind::Answer && header.generation == 0 && header.counter == 0;
-        if !fits || header.session != self.session {
+        if !fits || header.session != self.route.session {
             return Err(Error::Open);
         }
         let mut context = Receiver::setup(&self.ephemeral, None, INFO, frame.sealed())?;
@@ -204,9 +203,8 @@ impl Initiation {
             answer: answered.answer_hash,
         };
         Ok(Session::agree(Agreement {
-            id: self.session,
+            route: self.route,
             sends: Direction::FromInitiator,
-            destination: self.destination,
             transcript,
             opener_export: &self.opener_export,
             answer_export: &answered.answer_export,
@@ -346,13 +344,12 @@ impl Opening {
             answer: frame_hash(&answer),
         };
         let session = Session::agree(Agreement {
-            id: self.session,
+            route: Route { session: self.session, destination: params.destination },
             sends: Direction::ToInitiator,
-            destination: params.destination,
             transcript,
             opener_export: &self.opener_export,
             answer_export: &answer_export,
-            early: Some(EarlyKeys::new(&self.opener_export)),
+            early: Some(EarlySecret::new(&self.opener_export)),
         });
         Ok((session, answer))
     }

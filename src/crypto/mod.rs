@@ -10,7 +10,7 @@
 //! xwing        the keys that envelopes are sealed to; hpke seals to them
 //! envelope     one sealed, signed message to a key: opens a session
 //! handshake    opener and answer, which turn two runs of agents into a session
-//! session      frames under one key and one counter per direction and lane (lane_keys, replay, seal)
+//! session      frames under one key and one counter per direction and lane (lane_keys, replay, seal), and the frames before (early)
 //! ticket       the invitation as text; admission is the request and reply that it allows
 //! ```
 //!
@@ -20,6 +20,7 @@
 pub mod admission;
 mod aead;
 pub mod certificate;
+mod early;
 pub mod envelope;
 mod error;
 pub mod handshake;

@@ -1,6 +1,6 @@
 //! One frame in one buffer: built, padded and sealed in place, and opened in place.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
     Error,
@@ -11,6 +11,8 @@ use crate::proto::{DataFrame, Label, Lane, OuterHeader, OuterKind, SessionId};
 
 /// Where the content of a session frame starts: behind the frame's header and the length prefix of its plaintext.
 const CONTENT_START: usize = DataFrame::HEADER_LEN + PREFIX_LEN;
+/// Largest content on the control lane, in bytes: padded it has 1 KiB, and the switchboard refuses more (PROTOCOL.md section 3.4).
+const MAX_CONTROL_CONTENT: usize = 1_024 - PREFIX_LEN;
 /// Where the outer header starts: behind kind and source.
 const OUTER_HEADER_START: usize = 17;
 
@@ -55,10 +57,18 @@ impl FrameBuilder {
         &mut self.buffer[CONTENT_START..]
     }
 
+    /// Checks that the content fits into a frame of `lane`.
+    pub(super) fn check(&self, lane: Lane) -> Result<(), Error> {
+        let limit = if lane == Lane::Control { MAX_CONTROL_CONTENT } else { padding::MAX_CONTENT };
+        match self.content_len() {
+            got if got > limit => Err(Error::TooLarge { what: "content", limit, got }),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the headers, pads and seals.
     pub(super) fn seal(self, header: OuterHeader, key: &AeadKey) -> Result<DataFrame, Error> {
         let content_len = self.content_len();
-        padding::check(content_len)?;
         let mut buffer = self.buffer;
         let sealed_end = DataFrame::HEADER_LEN + padding::padded_len(content_len);
         buffer.reserve(sealed_end + TAG_LEN - buffer.len());
@@ -79,10 +89,11 @@ impl Default for FrameBuilder {
 /// Authenticates and decrypts a session frame; returns its padded plaintext.
 ///
 /// The frame's own buffer is used if nobody else holds it, else one copy is made.
-pub(super) fn open(frame: DataFrame, counter: u64, key: &AeadKey) -> Result<Plaintext, Error> {
+pub(super) fn open(frame: DataFrame, key: &AeadKey) -> Result<Plaintext, Error> {
+    let nonce = counter_nonce(frame.header().counter);
     let mut buffer = frame.into_bytes().try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     let (headers, sealed) = buffer.split_at_mut(DataFrame::HEADER_LEN);
-    let padded_len = key.open(counter_nonce(counter), &headers[OUTER_HEADER_START..], sealed)?.len();
+    let padded_len = key.open(nonce, &headers[OUTER_HEADER_START..], sealed)?.len();
     Ok(Plaintext { buffer, padded_len })
 }
 
@@ -94,11 +105,48 @@ pub(super) struct Plaintext {
 
 impl Plaintext {
     /// Returns the content without its padding.
-    pub(super) fn into_content(self) -> Result<Bytes, Error> {
+    pub(super) fn into_content(mut self) -> Result<Bytes, Error> {
         let padded = &self.buffer[DataFrame::HEADER_LEN..DataFrame::HEADER_LEN + self.padded_len];
         let content_len = padding::unpad(padded)?.len();
-        Ok(self.buffer.freeze().slice(CONTENT_START..CONTENT_START + content_len))
+        self.buffer.truncate(CONTENT_START + content_len);
+        self.buffer.advance(CONTENT_START);
+        Ok(self.buffer.freeze())
     }
+}
+
+/// Where the frames of a session go.
+#[derive(Clone, Copy)]
+pub(super) struct Route {
+    pub(super) session: SessionId,
+    /// The label of the peer.
+    pub(super) destination: Label,
+}
+
+impl Route {
+    pub(super) fn header(&self, lane: Lane, expiry: u64, generation: u32, counter: u64) -> OuterHeader {
+        OuterHeader {
+            kind: OuterKind::Session,
+            lane,
+            parkable: false,
+            early: false,
+            destination: self.destination,
+            session: self.session,
+            generation,
+            counter,
+            expiry,
+        }
+    }
+
+    pub(super) fn early_header(&self, lane: Lane, expiry: u64, counter: u64) -> OuterHeader {
+        OuterHeader { early: true, ..self.header(lane, expiry, 0, counter) }
+    }
+}
+
+/// What names the key and the nonce of one frame.
+pub(super) struct Slot<'a> {
+    pub(super) generation: u32,
+    pub(super) counter: u64,
+    pub(super) key: &'a AeadKey,
 }
 
 /// The outer header of what is sealed to a key and not within a session.

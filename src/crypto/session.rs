@@ -6,15 +6,12 @@ use bytes::Bytes;
 
 use super::{
     Error, FrameBuilder,
-    aead::AeadKey,
+    early::{EarlyReceiver, EarlySecret},
     kdf::{Prk, Secret},
-    lane_keys::{EarlyLane, FRAMES_PER_KEY, ReceiveLane, SendLane, Slot},
-    padding,
+    lane_keys::{ReceiveLane, SendLane},
+    seal::{Route, Slot},
 };
-use crate::proto::{AgentId, DataFrame, FounderId, Label, Lane, OuterHeader, OuterKind, RunId, SessionId, signature::hash};
-
-/// Largest padded plaintext on the control lane, in bytes: the switchboard refuses larger frames there (PROTOCOL.md section 3.4).
-const MAX_CONTROL_PADDED: usize = 1_024;
+use crate::proto::{AgentId, DataFrame, FounderId, Lane, OuterKind, RunId, SessionId, signature::hash};
 
 /// Which way a frame goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,32 +56,29 @@ impl Transcript {
 ///
 /// Frames of one lane may overtake one another by up to 1,024; each is opened at most once. Whatever fails changes nothing.
 pub struct Session {
-    id: SessionId,
     initiator: AgentId,
-    destination: Label,
+    route: Route,
     send: [SendLane; Lane::COUNT],
     receive: [ReceiveLane; Lane::COUNT],
     /// What the initiator sends before it has the answer. Held by the responder, until it forgets.
-    early: Option<Box<[EarlyLane; Lane::COUNT]>>,
+    early: Option<Box<EarlyReceiver>>,
 }
 
 /// What the two handshake roles know when the exports are there.
 pub(super) struct Agreement<'a> {
-    pub(super) id: SessionId,
+    pub(super) route: Route,
     /// The direction in which this side sends.
     pub(super) sends: Direction,
-    /// The label of the peer.
-    pub(super) destination: Label,
     pub(super) transcript: Transcript,
     pub(super) opener_export: &'a Secret,
     pub(super) answer_export: &'a Secret,
     /// What the responder needs for frames that didn't wait for its answer.
-    pub(super) early: Option<EarlyKeys>,
+    pub(super) early: Option<EarlySecret>,
 }
 
 impl Session {
     pub(super) fn agree(agreement: Agreement<'_>) -> Self {
-        let Agreement { id, sends, destination, transcript, opener_export, answer_export, early } = agreement;
+        let Agreement { route, sends, transcript, opener_export, answer_export, early } = agreement;
         let mut exports = zeroize::Zeroizing::new([0; 64]);
         exports[..32].copy_from_slice(&**opener_export);
         exports[32..].copy_from_slice(&**answer_export);
@@ -95,18 +89,17 @@ impl Session {
             Direction::ToInitiator => Direction::FromInitiator,
         };
         Self {
-            id,
             initiator: transcript.initiator,
-            destination,
+            route,
             send: Lane::ALL.map(|lane| SendLane::new(secret(sends, lane))),
             receive: Lane::ALL.map(|lane| ReceiveLane::new(secret(receives, lane))),
-            early: early.map(|keys| Box::new(Lane::ALL.map(|lane| EarlyLane::new(keys.key(lane))))),
+            early: early.map(|secret| Box::new(EarlyReceiver::new(&secret))),
         }
     }
 
     /// Returns the id that the initiator chose.
     pub fn id(&self) -> SessionId {
-        self.id
+        self.route.session
     }
 
     /// Returns who opened the session: of two that crossed, the one opened by the smaller id carries what is sent.
@@ -119,20 +112,9 @@ impl Session {
     /// # Errors
     /// [`Error::TooLarge`] if the content is longer than the lane takes, [`Error::Exhausted`] if the lane's counters are used up.
     pub fn seal(&mut self, lane: Lane, expiry: u64, frame: FrameBuilder) -> Result<DataFrame, Error> {
-        check_content(lane, &frame)?;
+        frame.check(lane)?;
         let Slot { generation, counter, key } = self.send[lane.index()].next()?;
-        let header = OuterHeader {
-            kind: OuterKind::Session,
-            lane,
-            parkable: false,
-            early: false,
-            destination: self.destination,
-            session: self.id,
-            generation,
-            counter,
-            expiry,
-        };
-        frame.seal(header, key)
+        frame.seal(self.route.header(lane, expiry, generation, counter), key)
     }
 
     /// Opens a frame of this session, in place where the buffer is the frame's alone, and returns its content.
@@ -141,86 +123,17 @@ impl Session {
     /// [`Error::Replayed`] if the counter was seen or is too far behind, [`Error::Padding`] if the peer padded wrongly, else [`Error::Open`].
     pub fn open(&mut self, frame: DataFrame) -> Result<Bytes, Error> {
         let header = frame.header();
-        if header.kind != OuterKind::Session || header.session != self.id {
+        if header.kind != OuterKind::Session || header.session != self.route.session {
             return Err(Error::Open);
         }
-        let lane = header.lane.index();
         if header.early {
-            let early = self.early.as_mut().ok_or(Error::Open)?;
-            return early[lane].open(frame);
+            return self.early.as_mut().ok_or(Error::Open)?.open(frame);
         }
-        self.receive[lane].open(frame)
+        self.receive[header.lane.index()].open(frame)
     }
 
     /// Forgets the keys of frames that the initiator sent before it had the answer. To be called 60 s after the opener.
     pub fn forget_early(&mut self) {
         self.early = None;
     }
-}
-
-/// The keys that the opener alone gives, for what the initiator sends before it has the answer. Not forward secret.
-pub(super) struct EarlyKeys(Prk);
-
-impl EarlyKeys {
-    pub(super) fn new(opener_export: &Secret) -> Self {
-        Self(Prk::extract(b"a2alinker/1 early", &**opener_export))
-    }
-
-    pub(super) fn key(&self, lane: Lane) -> AeadKey {
-        AeadKey::new(&self.0.expand(&[b"a2alinker/1 early key", &[lane as u8]]))
-    }
-}
-
-/// The sending end of the lanes before the answer. The keys never step, so they end after [`FRAMES_PER_KEY`] frames.
-pub(super) struct EarlySender {
-    keys: EarlyKeys,
-    lanes: [EarlySendLane; Lane::COUNT],
-}
-
-#[derive(Default)]
-struct EarlySendLane {
-    key: Option<AeadKey>,
-    counter: u64,
-}
-
-impl EarlySender {
-    pub(super) fn new(keys: EarlyKeys) -> Self {
-        Self { keys, lanes: Default::default() }
-    }
-
-    pub(super) fn seal(
-        &mut self,
-        lane: Lane,
-        (session, destination, expiry): (SessionId, Label, u64),
-        frame: FrameBuilder,
-    ) -> Result<DataFrame, Error> {
-        check_content(lane, &frame)?;
-        let state = &mut self.lanes[lane.index()];
-        let counter = state.counter;
-        if counter >= u64::from(FRAMES_PER_KEY) {
-            return Err(Error::Exhausted);
-        }
-        state.counter += 1;
-        let key = state.key.get_or_insert_with(|| self.keys.key(lane));
-        let header = OuterHeader {
-            kind: OuterKind::Session,
-            lane,
-            parkable: false,
-            early: true,
-            destination,
-            session,
-            generation: 0,
-            counter,
-            expiry,
-        };
-        frame.seal(header, key)
-    }
-}
-
-fn check_content(lane: Lane, frame: &FrameBuilder) -> Result<(), Error> {
-    if lane == Lane::Control && padding::padded_len(frame.content_len()) > MAX_CONTROL_PADDED {
-        let limit = MAX_CONTROL_PADDED - padding::PREFIX_LEN;
-        return Err(Error::TooLarge { what: "control content", limit, got: frame.content_len() });
-    }
-    padding::check(frame.content_len())
 }
