@@ -1,13 +1,22 @@
 //! The layer as its users see it: two agents of one swarm, and everything that must be refused.
 
+mod admission;
+mod certificate;
+mod envelope;
 mod handshake;
+mod session;
+mod ticket;
 
-use super::*;
+use std::ops::Range;
+
+use super::{envelope::open as open_envelope, *};
 use crate::proto::{AgentId, DataFrame, FounderId, Label, Lane, RunId, SessionId};
 
 /// Some time in the life of all certificates here, in Unix milliseconds.
 const NOW: u64 = 1_000_000;
 const EXPIRY: u64 = 2_000_000;
+/// The bytes of a frame that the switchboard writes: no proof of anything, and so not authenticated.
+const SOURCE: Range<usize> = 1..17;
 
 /// One agent with all its keys.
 struct Agent {
@@ -41,8 +50,8 @@ impl Agent {
         SessionHello { wall: NOW, roster_digest: [0x11; 32], grants: [0x22; 96], card: self.identity.id().as_bytes().to_vec() }
     }
 
-    fn open_to(&self, peer: &Agent, random: &mut Random) -> (Initiation, DataFrame) {
-        let params = InitiatorParams {
+    fn towards<'a>(&'a self, peer: &'a Agent) -> InitiatorParams<'a> {
+        InitiatorParams {
             founder: self.founder,
             identity: &self.identity,
             run: self.run,
@@ -51,26 +60,33 @@ impl Agent {
             peer_run: peer.run,
             prekey: peer.prekey.public(),
             destination: peer.label,
-            session: SessionId::from_bytes(random.array()),
+            session: SessionId::from_bytes([0x55; 16]),
             expiry: EXPIRY,
-        };
+        }
+    }
+
+    fn open_to(&self, peer: &Agent, random: &mut Random) -> (Initiation, DataFrame) {
+        let params = InitiatorParams { session: SessionId::from_bytes(random.array()), ..self.towards(peer) };
         Initiation::start(params, &self.hello(), random).unwrap()
     }
 
     fn receive(&self, opener: &DataFrame) -> Result<Opening, Error> {
-        Opening::from_envelope(envelope::open(opener, &self.prekey, self.id())?)
+        Opening::from_envelope(open_envelope(opener, &self.prekey, self.id())?)
     }
 
-    fn answer(&self, opening: Opening, peer: &Agent, random: &mut Random) -> (Session, DataFrame) {
-        let params = ResponderParams {
+    fn answering(&self, peer: &Agent) -> ResponderParams<'_> {
+        ResponderParams {
             founder: self.founder,
             identity: &self.identity,
             run: self.run,
             chain: &self.chain,
             destination: peer.label,
             expiry: EXPIRY,
-        };
-        opening.answer(params, &peer.chain, &self.hello(), random).unwrap()
+        }
+    }
+
+    fn answer(&self, opening: Opening, peer: &Agent, random: &mut Random) -> (Session, DataFrame) {
+        opening.answer(self.answering(peer), &peer.chain, &self.hello(), random).unwrap()
     }
 }
 
