@@ -13,7 +13,7 @@ STARTING: Final = 20.0  # seconds that a process may take until it says that it 
 ENDING: Final = 5.0  # seconds that a process may take to end when it is asked to
 
 
-class Failed(Exception):
+class ProcessError(Exception):
     """A process didn't do its part."""
 
 
@@ -22,7 +22,7 @@ async def switchboard(*, plain: bool = False) -> AsyncIterator[tuple[str, asynci
     """Runs the switchboard command, and gives the address that it prints.
 
     Raises:
-        Failed: it didn't start.
+        ProcessError: it didn't start.
     """
     options = ["--plain"] if plain else []
     async with python("-m", "a2alinker", "switchboard", "--listen", "127.0.0.1:0", *options) as process:
@@ -56,4 +56,4 @@ async def _address(process: asyncio.subprocess.Process) -> str:
             async for line in process.stdout:
                 if found := re.search(r"wss?://\S+", line.decode()):
                     return found[0]
-    raise Failed("the switchboard didn't start")
+    raise ProcessError("the switchboard didn't start")

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._processes import Failed
+from .._processes import ProcessError
 from .paths import A2ALinker, BareRelay, Route
 from .results import Results, measure, table
 from .workloads import WORKLOADS
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         results = asyncio.run(run(options))
-    except Failed as failure:
+    except ProcessError as failure:
         print(f"a2alinker bench: {failure}", file=sys.stderr)
         return 1
     if options.json is not None:
@@ -61,7 +61,7 @@ async def run(options: argparse.Namespace) -> Results:
     """Starts what is needed, measures and prints the table.
 
     Raises:
-        Failed: messages were lost, or a process ended before its time.
+        ProcessError: messages were lost, or a process ended before its time.
     """
     workloads = options.workload or list(WORKLOADS)
     out = sys.stderr if str(options.json) == "-" else sys.stdout

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from .._processes import ENDING, Failed, python, switchboard
+from .._processes import ENDING, ProcessError, python, switchboard
 from .workloads import WORKLOADS, Workload
 
 GRACE = 30.0
@@ -29,7 +29,7 @@ class Route(Protocol):
         """Runs the workload once; `seconds` is how long messages are sent.
 
         Raises:
-            Failed: messages were lost, or a process ended.
+            ProcessError: messages were lost, or a process ended.
         """
         ...
 
@@ -57,9 +57,11 @@ class A2ALinker:
                 yield cls(name, sender, receiver)
 
     def supports(self, workload: Workload) -> bool:
+        """Every workload."""
         return True
 
     async def run(self, name: str, seconds: float) -> Run:
+        """Lets the sender run the workload, and compares what it sent with what the receivers counted."""
         workload = WORKLOADS[name]
         assert self._sender.stdin is not None  # a pipe was asked for
         self._sender.stdin.write(json.dumps({"workload": name, "seconds": seconds}).encode() + b"\n")
@@ -70,7 +72,7 @@ class A2ALinker:
             counts = [await said(self._receiver) for _ in range(workload.receivers)]
         received = sum(count["messages"] for count in counts)
         if received != sent["messages"]:
-            raise Failed(f"{received} of {sent['messages']} messages arrived")
+            raise ProcessError(f"{received} of {sent['messages']} messages arrived")
         took = max(count["end"] for count in counts) - min(count["begin"] for count in counts)
         return {"messages": received, "seconds": took, "bytes": sum(count["bytes"] for count in counts)}
 
@@ -83,15 +85,17 @@ class BareRelay:
         self._command = [str(program), *options]
 
     def supports(self, workload: Workload) -> bool:
+        """Those with one receiver."""
         return workload.receivers == 1
 
     async def run(self, name: str, seconds: float) -> Run:
+        """Starts a relay and both sides for this run alone."""
         workload = WORKLOADS[name]
         size, period = ("--size", str(workload.size)), ("--seconds", str(seconds))
-        async with self._start("relay") as relay, timeout(seconds):
+        async with self._start("relay", serves=True) as relay, timeout(seconds):
             url = (await said(relay))["url"]
             if workload.kind == "requests":
-                async with self._start("echo", url) as echo:
+                async with self._start("echo", url, serves=True) as echo:
                     await said(echo)
                     async with self._start("requester", url, *size, *period, "--in-flight", str(workload.in_flight)) as requester:
                         return await said(requester)
@@ -100,27 +104,33 @@ class BareRelay:
                 async with self._start("source", url, *size, *period) as source:
                     sent, received = await said(source), await said(sink)
         if received["messages"] != sent["messages"]:
-            raise Failed(f"{received['messages']} of {sent['messages']} messages arrived")
+            raise ProcessError(f"{received['messages']} of {sent['messages']} messages arrived")
         return received
 
     @contextlib.asynccontextmanager
-    async def _start(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def _start(self, *arguments: str, serves: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Starts one role. Those that serve are told to end; the others end when they have said their result."""
         process = await asyncio.create_subprocess_exec(*self._command, *arguments, stdout=asyncio.subprocess.PIPE)
         try:
             yield process
         finally:
-            with contextlib.suppress(ProcessLookupError):
+            if serves:
                 process.terminate()
-            await asyncio.wait_for(process.wait(), ENDING)
+            try:
+                await asyncio.wait_for(process.wait(), ENDING)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 @contextlib.asynccontextmanager
 async def timeout(seconds: float) -> AsyncIterator[None]:
+    """Bounds a run that lasts `seconds`."""
     try:
         async with asyncio.timeout(seconds + GRACE):
             yield
     except TimeoutError:
-        raise Failed(f"a run of {seconds} s had no result {GRACE:.0f} s later") from None
+        raise ProcessError(f"a run of {seconds} s had no result {GRACE:.0f} s later") from None
 
 
 async def said(process: asyncio.subprocess.Process) -> dict[str, Any]:
@@ -128,8 +138,8 @@ async def said(process: asyncio.subprocess.Process) -> dict[str, Any]:
     assert process.stdout is not None  # a pipe was asked for
     line = await process.stdout.readline()
     if not line:
-        raise Failed(f"a process of the benchmark ended with code {await process.wait()}")
+        raise ProcessError(f"a process of the benchmark ended with code {await process.wait()}")
     what: dict[str, Any] = json.loads(line)
     if "error" in what:
-        raise Failed(what["error"])
+        raise ProcessError(what["error"])
     return what

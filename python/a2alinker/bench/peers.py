@@ -112,20 +112,24 @@ async def serve(name: str) -> None:
 
 
 def name_of(index: int) -> str:
+    """The name of one of the receivers."""
     return f"receiver-{index}"
 
 
 async def standard_input() -> asyncio.StreamReader:
+    """Standard input as a stream."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     return reader
 
 
 def tell(**what: Any) -> None:
+    """Prints one line for the benchmark."""
     print(json.dumps(what), flush=True)
 
 
 def main() -> None:
+    """Runs one of the two processes."""
     parser = argparse.ArgumentParser(description="One agent process of the benchmark, which starts it")
     roles = parser.add_subparsers(dest="role", required=True)
     roles.add_parser("sender").add_argument("switchboard")

@@ -23,19 +23,21 @@ DEFAULT = "asyncio"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Plays the demo; returns 0 if nothing was lost and no name was seen."""
     parser = argparse.ArgumentParser(prog="a2alinker demo", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("source", nargs="?", type=Path, help=f"folder of a Python package (default: {DEFAULT} of the standard library)")
+    parser.add_argument(
+        "--source", type=Path, metavar="FOLDER", help=f"folder of a Python package (default: {DEFAULT} of the standard library)"
+    )
     options = parser.parse_args(arguments)
     source = (options.source or Path(sysconfig.get_path("stdlib")) / DEFAULT).resolve()
     if not next(source.rglob("*.py"), None) if source.is_dir() else True:
         parser.error(f"{source} is no folder with Python files")
 
-    from .._processes import Failed
+    from .._processes import ProcessError
     from .report import report
     from .stage import play
 
     try:
         outcome = asyncio.run(play(source))
-    except Failed as failure:
+    except ProcessError as failure:
         print(f"a2alinker demo: {failure}", file=sys.stderr)
         return 1
     lines, problems = report(outcome)

@@ -102,11 +102,13 @@ async def work(name: str, skills: list[Any]) -> None:
 
 
 async def echo(agent: a2alinker.Agent) -> None:
+    """Answers plain requests with their own body."""
     async for message in agent:
         await message.reply(message.body)
 
 
 async def stdin_closed() -> None:
+    """Waits until the stage wants this process to end, or is gone itself."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     await reader.read()
@@ -183,6 +185,7 @@ async def hand_out(agent: a2alinker.Agent, waiting: Iterator[Job]) -> None:
 
 
 def name_of(call: a2alinker.Call[Any]) -> str:
+    """The name of the agent that works on a call."""
     return call.peer.name if call.peer else "?"
 
 
@@ -203,6 +206,7 @@ async def latencies(agent: a2alinker.Agent, peer: a2alinker.Peer, count: int | N
 
 
 async def watch(agent: a2alinker.Agent) -> None:
+    """Tells who comes and goes."""
     async for event in agent.events():
         if isinstance(event, a2alinker.PeerEvent):
             tell("peer", what=event.what, name=event.peer.name)
@@ -222,10 +226,12 @@ def read_package(folder: Path) -> dict[str, str]:
 
 
 def tell(event: str, **details: Any) -> None:
+    """Prints one event for the stage."""
     print(json.dumps({"event": event, **details}), flush=True)
 
 
 def main() -> None:
+    """Runs one of the agents."""
     parser = argparse.ArgumentParser(description="One agent of the demo; the stage starts it")
     roles = parser.add_subparsers(dest="role", required=True)
     planner = roles.add_parser("planner")

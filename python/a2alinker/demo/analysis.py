@@ -120,6 +120,7 @@ def run_doctests(folder: Path, path: str) -> Finding:
                 capture_output=True,
                 text=True,
                 timeout=DOCTEST_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return {"attempted": 0, "failed": 0, "error": f"not finished after {DOCTEST_SECONDS:.0f} s"}

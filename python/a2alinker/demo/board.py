@@ -51,6 +51,7 @@ class Board:
 
     @property
     def elapsed(self) -> float:
+        """Seconds since the demo began."""
         return time.monotonic() - self.begin
 
     def note(self, text: str) -> None:
@@ -113,6 +114,7 @@ class Board:
             worker.doing, worker.share = f"{task.skill} {task.path}", None
 
     def count(self, skill: str) -> int:
+        """How many calls of a skill are finished."""
         return sum(task.skill == skill for task in self.finished)
 
 

@@ -49,6 +49,7 @@ class Search:
 
     @property
     def found(self) -> set[str]:
+        """The names that were found, in whatever form."""
         return {hit.name for hit in self.hits}
 
 
@@ -97,6 +98,7 @@ class Sight:
 
     @classmethod
     def of(cls, recordings: Iterable[Recording]) -> "Sight":
+        """Takes the headers of all frames that the switchboard passed on."""
         recordings = list(recordings)
         by_labels: dict[tuple[str, str], tuple[int, int]] = {}
         for recording in recordings:

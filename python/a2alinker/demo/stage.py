@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._processes import Failed, python, switchboard
+from .._processes import ProcessError, python, switchboard
 from . import evidence
 from .agents import REVIEWERS
 from .board import Board, Display, Task
@@ -51,7 +51,7 @@ async def play(source: Path) -> Outcome:
     """Plays the demo once.
 
     Raises:
-        Failed: a process ended before its time, or didn't start.
+        ProcessError: a process ended before its time, or didn't start.
     """
     board = Board(f"a2alinker demo: {source.name}", list(AGENTS))
     display = Display(board)
@@ -114,13 +114,15 @@ def agent(*arguments: str, ticket: str = "") -> contextlib.AbstractAsyncContextM
 
 
 async def events(planner: asyncio.subprocess.Process) -> AsyncIterator[dict[str, Any]]:
+    """What the planner tells, line by line; it must not end by itself."""
     assert planner.stdout is not None  # a pipe was asked for
     async for line in planner.stdout:
         yield json.loads(line)
-    raise Failed(f"the planner ended early, with code {await planner.wait()}")
+    raise ProcessError(f"the planner ended early, with code {await planner.wait()}")
 
 
 async def redraw(display: Display) -> None:
+    """Keeps the clock in the table going."""
     while True:
         display.update()
         await asyncio.sleep(0.1)

@@ -7,6 +7,7 @@ what they send (RFC 6455 section 5.3): the switchboard sees it unmasked, and who
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 READ = 256 * 1024
 """Bytes taken from a socket at a time. Chosen: as much as a socket buffer usually holds."""
@@ -30,7 +31,7 @@ class Tap:
         self.recordings: list[Recording] = []
         self.port = 0
 
-    async def __aenter__(self) -> "Tap":
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
