@@ -68,11 +68,12 @@ class Searcher:
         }
         self._counts = {kind: len(given) for kind, given in searched.items()}
         self._left_out = sum(map(len, wanted.values())) - sum(self._counts.values())
-        self._meaning: dict[bytes, tuple[str, str]] = {}
+        # Of some names only the last bits differ, which base64 shares with what follows: then it means either.
+        self._meaning: dict[bytes, set[tuple[str, str]]] = {}
         for name in set().union(*searched.values()):
             for form in FORMS:
                 for pattern in patterns(name, form):
-                    self._meaning.setdefault(pattern, (name, form))
+                    self._meaning.setdefault(pattern, set()).add((name, form))
         self._expression = re.compile(_any_of(self._meaning))
 
     def search(self, recordings: Iterable[Recording]) -> Search:
@@ -82,7 +83,8 @@ class Searcher:
             # What the switchboard writes is not masked, so its bytes are its messages.
             clear = b"\n".join(messages(recording.to_switchboard))
             for direction, searched in (("to", recording.to_switchboard), ("to", clear), ("from", recording.from_switchboard)):
-                hits |= {Hit(*self._meaning[match[0]], direction) for match in self._expression.finditer(searched)}
+                found = {match[0] for match in self._expression.finditer(searched)}
+                hits |= {Hit(name, form, direction) for pattern in found for name, form in self._meaning[pattern]}
         return Search(self._counts, self._left_out, tuple(sorted(hits, key=lambda hit: (hit.name, hit.form, hit.direction))))
 
 
