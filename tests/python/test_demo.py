@@ -1,5 +1,6 @@
 """The demo: what its agents find, that its search for names would find them, and the whole of it in real processes."""
 
+import ast
 import asyncio
 import base64
 import os
@@ -66,7 +67,7 @@ class Holder:
     ],
 )
 def test_complexity_counts_every_fork_but_those_of_inner_functions(body: str, expected: int) -> None:
-    function = analysis.ast.parse(f"def f():\n {body}").body[0]
+    function = ast.parse(f"def f():\n {body}").body[0]
 
     assert analysis.complexity(function) == expected
 
