@@ -82,7 +82,8 @@ $(STAMPS)/venv: requirements-dev.txt tools/venv
 	mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/build: $(STAMPS)/venv pyproject.toml README.md $(RUST)
-	@$(BIN)/maturin develop --quiet --release --locked
+	@echo "building the native module (some minutes the first time)"
+	log=$$($(BIN)/maturin develop --release --locked 2>&1) || { echo "$$log" >&2; exit 1; }
 	touch $@
 
 $(STAMPS)/bench: $(RUST)
