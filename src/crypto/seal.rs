@@ -52,6 +52,11 @@ impl FrameBuilder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Returns the buffer, for writers that append to it. What it holds already belongs to the frame.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
     /// Returns the content so far, to fill in what was left open.
     pub fn content_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[CONTENT_START..]

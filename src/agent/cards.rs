@@ -1,0 +1,170 @@
+//! How agents come to know each other: the agent's own card, the cards of others, and who tells whom.
+//!
+//! Everybody sends its own changed card to all peers. An agent that may admit passes on cards that it learns from their owners, so that a newcomer
+//! is known to all after one session. Where two rosters differ, as openers and answers show, each side says what it has and the
+//! other sends what is missing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::admission::Membership;
+use super::card::{Card, CardDraft, VerifiedCard};
+use super::config::SkillOffer;
+use super::definitions::Definitions;
+use super::error::SendError;
+use super::event::{Event, PeerChange};
+use super::member::{Member, Shared};
+use super::message::MessageKind;
+use super::roster::Learned;
+use crate::proto::{AgentId, Lane, Now};
+
+/// How long a card is worth delivering: until its owner would have sent another one.
+const CARD_TTL: Duration = Duration::from_secs(60 * 60);
+
+/// Signs the card of an agent that has just become a member, or whose card changed at `stamp`.
+pub(super) fn own_card(cx: &Shared, membership: &Membership, stamp: u64) -> Result<VerifiedCard, SendError> {
+    for skill in &cx.config.skills {
+        if !membership.rights().may_offer(&skill.name) {
+            return Err(SendError::NotPermitted { right: "offer this skill" });
+        }
+    }
+    let skills: Vec<_> = cx.config.skills.iter().map(SkillOffer::entry).collect();
+    let draft = CardDraft {
+        founder: membership.founder,
+        identity: &cx.identity,
+        run: cx.run,
+        stamp,
+        link_key: cx.identity.link_key(&membership.routing).public(),
+        chain: &membership.chain,
+        prekey: cx.prekeys.public(),
+        skills: &skills,
+        is_ephemeral: cx.config.ephemeral,
+    };
+    let verified = draft.sign().and_then(Card::parse).and_then(|card| card.verify(&membership.founder, stamp));
+    verified.map_err(|error| SendError::Invalid(error.to_string()))
+}
+
+/// Makes a skill's definition available to peers.
+pub(super) fn add_definition(definitions: &mut Definitions, skill: &SkillOffer) -> Result<(), SendError> {
+    let added = definitions.add_own(Bytes::copy_from_slice(&skill.definition));
+    added.map(|_| ()).map_err(|error| SendError::Invalid(format!("skill {:?}: {error}", skill.name)))
+}
+
+impl Member {
+    /// Takes a verified card, from its owner or from somebody who passes it on.
+    pub(super) fn learn_card(&mut self, cx: &mut Shared, card: VerifiedCard, from: Option<AgentId>, now: Now) {
+        let (id, run, bytes) = (card.identity, card.run, card.bytes.clone());
+        match self.roster.learn(card, now.monotonic) {
+            Learned::New { forgotten } => {
+                if let Some(forgotten) = forgotten {
+                    self.forget_peer(cx, forgotten);
+                }
+                cx.emit(Event::Peer { id, change: PeerChange::Joined });
+                if self.roster.get(&id).is_some_and(|entry| entry.presence.is_linked()) {
+                    cx.emit(Event::Peer { id, change: PeerChange::Up });
+                }
+                self.spread_card(cx, id, &bytes, from, now);
+            }
+            Learned::Newer { restarted_from } => {
+                if restarted_from.is_some() {
+                    self.handle_restart(cx, id, run, now);
+                }
+                if let Some(label) = self.roster.get(&id).map(|entry| entry.card.label)
+                    && let Some(peer) = self.peers.get_mut(&id)
+                {
+                    peer.label = label;
+                }
+                cx.emit(Event::Peer { id, change: PeerChange::Changed });
+                self.spread_card(cx, id, &bytes, from, now);
+            }
+            Learned::OutranksOwn { stamp } => {
+                self.card_stamp = self.card_stamp.max(stamp);
+                self.renew_card(cx, now);
+            }
+            Learned::Known | Learned::Stale => return,
+            Learned::Full => cx.counters.refused_cards += 1,
+        }
+        self.touch(cx, id, now);
+        self.move_calls(cx, now);
+    }
+
+    /// The peer runs anew: its old run's sessions are void, its requests and our calls to it are over, messages wait for it.
+    fn handle_restart(&mut self, cx: &mut Shared, id: AgentId, run: crate::proto::RunId, now: Now) {
+        self.cancel_requests_of(cx, id);
+        self.abandon_calls_to(cx, id, now);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        for session in peer.forget_established() {
+            self.sessions.remove(&session);
+        }
+        peer.restart(run);
+    }
+
+    /// Passes a card on that came from its owner, if admitting agents is this one's business.
+    fn spread_card(&mut self, cx: &mut Shared, owner: AgentId, bytes: &Bytes, from: Option<AgentId>, now: Now) {
+        if from != Some(owner) || !self.membership.rights().admit {
+            return;
+        }
+        let others: Vec<AgentId> = self.linked_peers().filter(|id| *id != owner).collect();
+        for id in others {
+            self.send_card(cx, id, bytes.clone(), now);
+        }
+    }
+
+    fn linked_peers(&self) -> impl Iterator<Item = AgentId> + '_ {
+        self.roster.peers().filter(|entry| entry.presence.is_linked()).map(|entry| entry.card.identity)
+    }
+
+    fn send_card(&mut self, cx: &mut Shared, to: AgentId, bytes: Bytes, now: Now) {
+        let header = Self::own_header(cx, MessageKind::Card, CARD_TTL, now);
+        self.queue_untracked(cx, to, Lane::High, header, bytes, now);
+    }
+
+    /// The agent's own card changed: a new one goes to all peers.
+    pub(super) fn renew_card(&mut self, cx: &mut Shared, now: Now) {
+        let stamp = now.wall.max(self.card_stamp + 1);
+        // What can fail was checked when the skills were set.
+        let Ok(card) = own_card(cx, &self.membership, stamp) else { return };
+        self.card_stamp = stamp;
+        let bytes = card.bytes.clone();
+        self.roster.set_own(card, now.monotonic);
+        let others: Vec<AgentId> = self.linked_peers().collect();
+        for id in others {
+            self.send_card(cx, id, bytes.clone(), now);
+        }
+    }
+
+    /// Replaces the skills on offer.
+    pub(super) fn offer(&mut self, cx: &mut Shared, skills: Vec<SkillOffer>, now: Now) -> Result<(), SendError> {
+        let before = std::mem::replace(&mut cx.config.skills, skills);
+        let skills = cx.config.skills.clone();
+        let checked = skills.iter().try_for_each(|skill| add_definition(&mut self.definitions, skill));
+        if let Err(error) = checked.and_then(|()| own_card(cx, &self.membership, now.wall).map(|_| ())) {
+            cx.config.skills = before;
+            return Err(error);
+        }
+        self.renew_card(cx, now);
+        Ok(())
+    }
+
+    /// Opener or answer showed which cards the peer knows; where that differs, it hears which are known here.
+    pub(super) fn compare_rosters(&mut self, cx: &mut Shared, id: AgentId, theirs: &[u8; 32], now: Now) {
+        if *theirs != self.roster.digest() {
+            let header = Self::own_header(cx, MessageKind::Roster, CARD_TTL, now);
+            let summary = self.roster.summary();
+            self.queue_untracked(cx, id, Lane::High, header, summary, now);
+        }
+    }
+
+    pub(super) fn send_missing_cards(&mut self, cx: &mut Shared, id: AgentId, summary: &[u8], now: Now) {
+        let Ok(missing) = self.roster.missing_in(summary) else {
+            cx.counters.refused_messages += 1;
+            return;
+        };
+        for missing in missing {
+            if let Some(bytes) = self.roster.get(&missing).map(|entry| entry.card.bytes.clone()) {
+                self.send_card(cx, id, bytes, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What comes out of sessions: sections first, then messages in the order of their threads, each handed to whom it concerns.
+//!
+//! A plain message waits here, as far as memory goes, until the application says that it took it; a request until it is answered.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::card::Card;
+use super::event::{Content, Event, Incoming, PeerChange, Token};
+use super::member::{Member, Shared};
+use super::message::{MessageHeader, MessageKind, Refusal, RefusalCode};
+use super::section::{Section, sections};
+use super::transport::HandedOver;
+use crate::proto::{AgentId, Lane, Now, RunId, ThreadId};
+
+/// A plain message that the application may still have to read.
+struct Unread {
+    token: Token,
+    sender: AgentId,
+    run: RunId,
+    lane: Lane,
+    number: u64,
+    cost: u64,
+    wants_done: bool,
+}
+
+/// Plain messages in the order in which they were handed to the application.
+#[derive(Default)]
+pub(super) struct Inbox {
+    unread: VecDeque<Unread>,
+}
+
+impl Member {
+    /// Takes the content of a session frame.
+    pub(super) fn handle_content(&mut self, cx: &mut Shared, id: AgentId, lane: Lane, content: Bytes, now: Now) {
+        let mut handed = Vec::new();
+        for section in sections(content) {
+            let Ok(section) = section else {
+                cx.counters.refused_frames += 1;
+                break;
+            };
+            let Some(peer) = self.peers.get_mut(&id) else { return };
+            match section {
+                Section::Messages(messages) => {
+                    let receive = &mut peer.receive[lane.index()];
+                    let before = handed.len();
+                    let mut fresh = receive.handle_floor(messages.floor);
+                    for (number, message) in (messages.first..).zip(messages.messages) {
+                        match receive.handle_message(lane, number, message, &mut handed) {
+                            Ok(_) => {}
+                            Err(_) => cx.counters.refused_messages += 1,
+                        }
+                    }
+                    fresh |= handed[before..].iter().any(|message| is_prompt(message.header.kind)) || handed.len() == before;
+                    peer.owe_receipt(lane, now, fresh);
+                }
+                Section::Chunk(chunk) => {
+                    let receive = &mut peer.receive[lane.index()];
+                    receive.handle_floor(chunk.floor);
+                    match receive.handle_chunk(lane, &chunk, &mut handed) {
+                        // Parts of a message that isn't whole have nothing to confirm.
+                        Ok(_) if handed.is_empty() && chunk.offset + (chunk.bytes.len() as u64) < chunk.total => {}
+                        Ok(_) => peer.owe_receipt(lane, now, true),
+                        Err(_) => cx.counters.refused_messages += 1,
+                    }
+                }
+                Section::Receipt(receipt) => {
+                    let mut settled = Vec::new();
+                    peer.handle_receipt(&receipt, &mut settled);
+                    self.settle(cx, settled);
+                }
+                Section::Credit(credit) => {
+                    peer.send[credit.lane.index()].handle_credit(credit.class.index(), credit.messages, credit.bytes);
+                }
+                Section::Heartbeat(requests) => self.handle_heartbeats(id, &requests, now),
+                Section::Probe => peer.say_everything(),
+                Section::Goodbye { is_final } => self.handle_goodbye(cx, id, is_final, now),
+                Section::Unknown(_) => {}
+            }
+        }
+        for message in handed {
+            self.handle_message(cx, id, lane, message, now);
+        }
+        self.touch(cx, id, now);
+    }
+
+    fn handle_goodbye(&mut self, cx: &mut Shared, id: AgentId, is_final: bool, now: Now) {
+        let Some(run) = self.peers.get(&id).map(|peer| peer.run) else { return };
+        if self.roster.handle_goodbye(&id, &run, is_final, now.monotonic) {
+            self.handle_gone(cx, id, now);
+            if is_final {
+                cx.emit(Event::Peer { id, change: PeerChange::Left });
+                self.forget_peer(cx, id);
+            }
+            self.move_calls(cx, now);
+        }
+    }
+
+    /// A message whose turn it is.
+    fn handle_message(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, message: HandedOver, now: Now) {
+        let HandedOver { number, header, body, cost } = message;
+        let class = header.kind.credit_class();
+        match header.kind {
+            MessageKind::Plain => self.handle_plain(cx, sender, lane, number, header, body, cost, now),
+            MessageKind::Request => self.handle_request(cx, sender, lane, header, body, cost, now),
+            MessageKind::Answer | MessageKind::Progress | MessageKind::Refusal | MessageKind::Definition => {
+                self.give_back(sender, lane, class, cost);
+                self.handle_answer_message(cx, sender, lane, header, body, now);
+            }
+            MessageKind::Cancel => self.handle_cancel(cx, sender, &header),
+            // Without the id of what was lost its sender took it back, and nobody misses it.
+            MessageKind::Gap if header.reply_to.is_some() => {
+                cx.emit(Event::Gap { peer: sender, lane, thread: header.thread.unwrap_or(ThreadId::ZERO) });
+            }
+            MessageKind::Gap => {}
+            MessageKind::Card => {
+                self.give_back(sender, lane, class, cost);
+                match Card::parse(body).and_then(|card| card.verify(&self.membership.founder, now.wall)) {
+                    Ok(card) => self.learn_card(cx, card, Some(sender), now),
+                    Err(_) => cx.counters.refused_cards += 1,
+                }
+            }
+            MessageKind::Describe => {
+                self.give_back(sender, lane, class, cost);
+                self.answer_describe(cx, sender, lane, &header, &body, now);
+            }
+            MessageKind::Roster => {
+                self.give_back(sender, lane, class, cost);
+                self.send_missing_cards(cx, sender, &body, now);
+            }
+            MessageKind::TicketRecord => {
+                self.give_back(sender, lane, class, cost);
+                self.adopt_ticket(cx, sender, &body, now);
+            }
+            MessageKind::Unknown(_) => {
+                self.give_back(sender, lane, class, cost);
+                let refusal = Refusal::new(RefusalCode::Unsupported, "this agent's version doesn't know such messages");
+                self.send_refusal(cx, sender, lane, &header, &refusal, now);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all of them make up one message")]
+    fn handle_plain(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, number: u64, header: MessageHeader, body: Bytes, cost: u64, now: Now) {
+        let Some(peer) = self.peers.get_mut(&sender) else { return };
+        let wants_done = header.wants_done;
+        if expiry_here(header.expiry, peer.clock_offset) <= now.wall {
+            if wants_done {
+                peer.receive[lane.index()].refuse(number, RefusalCode::Expired, "it came too late");
+            }
+            self.give_back(sender, lane, header.kind.credit_class(), cost);
+            return;
+        }
+        let (offset, run) = (peer.clock_offset, peer.run);
+        let token = cx.token();
+        self.inbox.unread.push_back(Unread { token, sender, run, lane, number, cost, wants_done });
+        cx.emit(Event::Message(incoming(token, sender, lane, header, body, offset)));
+    }
+
+    /// The application took so many more plain messages: their senders may send as many again.
+    pub(super) fn consumed(&mut self, cx: &mut Shared, messages: usize, now: Now) {
+        for _ in 0..messages {
+            let Some(unread) = self.inbox.unread.pop_front() else { break };
+            if unread.wants_done {
+                self.mark_done(cx, &unread, now);
+            }
+            if self.peers.get(&unread.sender).is_some_and(|peer| peer.run == unread.run) {
+                let Unread { sender, lane, cost, .. } = unread;
+                if self.give_back(sender, lane, super::message::CreditClass::Plain, cost) {
+                    self.touch(cx, sender, now);
+                }
+            }
+        }
+    }
+
+    /// The application has handled this plain message.
+    pub(super) fn done(&mut self, cx: &mut Shared, token: Token, now: Now) {
+        let Ok(at) = self.inbox.unread.binary_search_by_key(&token, |unread| unread.token) else { return };
+        let Some(unread) = self.inbox.unread.get_mut(at) else { return };
+        if std::mem::take(&mut unread.wants_done) {
+            let unread = Unread { wants_done: true, ..*unread };
+            self.mark_done(cx, &unread, now);
+        }
+    }
+
+    fn mark_done(&mut self, cx: &mut Shared, unread: &Unread, now: Now) {
+        let Some(peer) = self.peers.get_mut(&unread.sender).filter(|peer| peer.run == unread.run) else { return };
+        peer.receive[unread.lane.index()].done(unread.number);
+        peer.owe_receipt(unread.lane, now, true);
+        self.touch(cx, unread.sender, now);
+    }
+
+    /// The application refuses a plain message. Its sender is told if it waits for more than delivery. False: it is over already.
+    pub(super) fn refuse_plain(&mut self, cx: &mut Shared, token: Token, code: RefusalCode, reason: &str, now: Now) -> bool {
+        let Ok(at) = self.inbox.unread.binary_search_by_key(&token, |unread| unread.token) else { return false };
+        let Some(unread) = self.inbox.unread.get_mut(at) else { return false };
+        let (sender, run, lane, number) = (unread.sender, unread.run, unread.lane, unread.number);
+        if std::mem::take(&mut unread.wants_done)
+            && let Some(peer) = self.peers.get_mut(&sender).filter(|peer| peer.run == run)
+        {
+            peer.receive[lane.index()].refuse(number, code, reason);
+            peer.owe_receipt(lane, now, true);
+            self.touch(cx, sender, now);
+        }
+        true
+    }
+
+    /// A message no longer takes memory. True if its sender is to be told.
+    pub(super) fn give_back(&mut self, id: AgentId, lane: Lane, class: super::message::CreditClass, cost: u64) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
+        let due = lane != Lane::Control && peer.receive[lane.index()].give_back(class, cost);
+        if due {
+            peer.owe_credit(lane);
+        }
+        due
+    }
+}
+
+/// Whether the sender should hear at once that such a message arrived: nothing that implies it follows soon.
+fn is_prompt(kind: MessageKind) -> bool {
+    !matches!(kind, MessageKind::Request | MessageKind::Answer | MessageKind::Progress)
+}
+
+/// A sender's expiry on this agent's clock.
+pub(super) fn expiry_here(expiry: u64, clock_offset: i64) -> u64 {
+    expiry.saturating_add_signed(clock_offset)
+}
+
+/// What the application gets to see of a message.
+pub(super) fn incoming(token: Token, sender: AgentId, lane: Lane, header: MessageHeader, body: Bytes, clock_offset: i64) -> Incoming {
+    Incoming {
+        token,
+        sender,
+        id: header.id,
+        reply_to: header.reply_to,
+        lane,
+        thread: header.thread.unwrap_or(ThreadId::ZERO),
+        expiry: expiry_here(header.expiry, clock_offset),
+        ttl_ms: header.ttl_ms,
+        depth: header.depth,
+        attempt: header.attempt,
+        skill: header.skill.map(|skill| skill.to_string()),
+        headers: Bytes::clone(&header.headers),
+        maybe_repeated: header.maybe_repeated,
+        wants_done: header.wants_done,
+        content: Content { content_type: header.content_type, bytes: body },
+    }
+}

@@ -1,0 +1,336 @@
+//! The agent's link to the switchboard: when to connect, how to prove the key, which labels are linked, what bounced.
+//!
+//! It knows frames, not messages: a Data frame is bytes with a [`Origin`] that is handed back when it bounces.
+//!
+//! ```text
+//!   Waiting --time--> Connecting --connected--> Greeting --Challenge, Welcome--> Up
+//!      ^                                                                          |
+//!      +------------------- lost, silent, refused for now -----------------------+      refused for good, replaced --> Over
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::error::LinkError;
+use super::event::Command;
+use super::limits::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
+use super::transport::Built;
+use crate::crypto::Random;
+use crate::proto::limits::LINK_SILENCE;
+use crate::proto::{
+    AgentId, Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane, LinkKeyPair, Now, RegisterStatus,
+    RejectCode, Role, RoutingKey, ServerFrame, VERSION, sign_hello,
+};
+
+/// Frames that went out and may still bounce. Chosen: more than the switchboard holds for a link; older ones are found missing by silence.
+const TRACKED: usize = 8_192;
+
+/// Where a frame came from, to be found again when it bounces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Messages of this peer's lane.
+    Messages { peer: AgentId, lane: Lane, built: Built },
+    /// An opener or answer.
+    Handshake { peer: AgentId },
+    /// Nothing that could be sent again.
+    Other,
+}
+
+/// As whom the agent links.
+pub(super) struct Credentials {
+    pub(super) routing: RoutingKey,
+    pub(super) key: LinkKeyPair,
+    pub(super) role: Role,
+}
+
+/// What a frame from the switchboard means to the agent.
+pub(super) enum LinkInput {
+    /// The link is up.
+    Up,
+    /// A frame from another agent.
+    Data(DataFrame),
+    /// These labels came and went; with `reset` all others are gone too.
+    Labels { came: Vec<Label>, gone: Vec<Label>, reset: bool },
+    /// A frame could not be passed on.
+    Bounced { origin: Origin, reason: BounceReason, retry_after: Duration },
+    /// Answer to `register`.
+    Registered { mailbox: Label, status: RegisterStatus },
+    /// The link ended, and is tried again after this pause.
+    Down { error: LinkError, retry_in: Duration },
+    /// The link ended for good.
+    Over(Option<LinkError>),
+    /// Nothing to do.
+    Nothing,
+}
+
+enum Phase {
+    Waiting { until: Duration },
+    Connecting { until: Duration },
+    Greeting { binding: Binding, until: Duration },
+    Up,
+    Over,
+}
+
+pub(super) struct Link {
+    phase: Phase,
+    credentials: Credentials,
+    attempts: u32,
+    commands: VecDeque<Command>,
+    /// The answer to the Challenge; nothing else may go before Welcome.
+    hello: Option<Bytes>,
+    /// Link frames that go out before everything else.
+    notices: VecDeque<Bytes>,
+    tracked: VecDeque<Origin>,
+    /// Number of the first tracked frame.
+    tracked_from: u64,
+    last_heard: Duration,
+    unknown_frames: u64,
+}
+
+impl Link {
+    pub(super) fn new(credentials: Credentials, now: Now) -> Self {
+        Self {
+            phase: Phase::Waiting { until: now.monotonic },
+            credentials,
+            attempts: 0,
+            commands: VecDeque::new(),
+            hello: None,
+            notices: VecDeque::new(),
+            tracked: VecDeque::new(),
+            tracked_from: 0,
+            last_heard: now.monotonic,
+            unknown_frames: 0,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Up)
+    }
+
+    /// The link has ended for good.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// Frames of kinds that this version doesn't know.
+    pub(super) fn unknown_frames(&self) -> u64 {
+        self.unknown_frames
+    }
+
+    /// Ends this link in good order and begins another with other credentials.
+    pub(super) fn relink(&mut self, credentials: Credentials, now: Now) {
+        self.commands.push_back(Command::Disconnect);
+        self.credentials = credentials;
+        self.reset();
+        self.attempts = 0;
+        self.phase = Phase::Waiting { until: now.monotonic };
+    }
+
+    pub(super) fn close(&mut self) {
+        if self.is_up() {
+            self.notices.push_back(ClientFrame::Goodbye(GoodbyeReason::Closing).encode());
+        }
+        self.phase = match self.phase {
+            // What is queued, the goodbye included, may still be written; the shell disconnects after that.
+            Phase::Up => Phase::Over,
+            _ => {
+                self.commands.push_back(Command::Disconnect);
+                Phase::Over
+            }
+        };
+    }
+
+    pub(super) fn register(&mut self, mailbox: Label, expiry: u64) {
+        self.notices.push_back(ClientFrame::Register { mailbox, expiry }.encode());
+    }
+
+    pub(super) fn unregister(&mut self, mailbox: Label) {
+        self.notices.push_back(ClientFrame::Unregister { mailbox }.encode());
+    }
+
+    pub(super) fn handle_connected(&mut self, binding: Binding, now: Now) {
+        if matches!(self.phase, Phase::Connecting { .. }) {
+            self.last_heard = now.monotonic;
+            self.phase = Phase::Greeting { binding, until: now.monotonic + HANDSHAKE_TIMEOUT };
+        }
+    }
+
+    /// Something came from the switchboard that isn't a frame: it lives.
+    pub(super) fn handle_heard(&mut self, now: Now) {
+        self.last_heard = now.monotonic;
+    }
+
+    pub(super) fn handle_down(&mut self, error: LinkError, now: Now, random: &mut Random) -> LinkInput {
+        self.down(error, Duration::ZERO, now, random)
+    }
+
+    pub(super) fn handle_frame(&mut self, frame: Bytes, now: Now, random: &mut Random) -> LinkInput {
+        self.last_heard = now.monotonic;
+        let parsed = match ServerFrame::decode(frame.clone()) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.broken(&error.to_string(), now, random),
+        };
+        match (&self.phase, parsed) {
+            (Phase::Over, _) => LinkInput::Nothing,
+            (_, ServerFrame::Unknown { .. }) => {
+                self.unknown_frames += 1;
+                LinkInput::Nothing
+            }
+            (_, ServerFrame::Reject(reject)) => {
+                let error = LinkError::Rejected { code: reject.code, text: reject.text };
+                let retry_after = Duration::from_millis(reject.retry_after_ms.into());
+                if is_final(reject.code) {
+                    self.end();
+                    LinkInput::Over(Some(error))
+                } else {
+                    self.commands.push_back(Command::Disconnect);
+                    self.down(error, retry_after, now, random)
+                }
+            }
+            (_, ServerFrame::Replaced) => {
+                self.end();
+                LinkInput::Over(None)
+            }
+            (_, ServerFrame::Goodbye { .. }) => {
+                self.commands.push_back(Command::Disconnect);
+                self.down(LinkError::ShuttingDown, Duration::ZERO, now, random)
+            }
+            (Phase::Greeting { binding, .. }, ServerFrame::Challenge(challenge)) => {
+                if !(challenge.version_min..=challenge.version_max).contains(&VERSION) {
+                    let text = format!("it speaks versions {} to {}, this agent speaks {VERSION}", challenge.version_min, challenge.version_max);
+                    self.end();
+                    return LinkInput::Over(Some(LinkError::Protocol(text)));
+                }
+                // What the switchboard asks for is followed, except that a proof is never bound to what this side doesn't have.
+                let binding = if challenge.binding == binding.kind() { *binding } else { Binding::None };
+                let body = HelloBody {
+                    features: Features(0),
+                    binding: binding.kind(),
+                    routing: self.credentials.routing,
+                    link_key: self.credentials.key.public(),
+                    resume_token: Bytes::new(),
+                    role: self.credentials.role.clone(),
+                };
+                let hello = sign_hello(&frame, &binding, &self.credentials.key, body);
+                self.hello = Some(hello.bytes().clone());
+                LinkInput::Nothing
+            }
+            (Phase::Greeting { .. }, ServerFrame::Welcome(_)) => {
+                self.phase = Phase::Up;
+                self.attempts = 0;
+                LinkInput::Up
+            }
+            (Phase::Up, ServerFrame::Data(data)) => LinkInput::Data(data),
+            (Phase::Up, ServerFrame::Labels(labels)) => LinkInput::Labels { came: labels.came, gone: labels.went, reset: labels.forget_others },
+            (Phase::Up, ServerFrame::Bounce(Bounce { number, reason, retry_after_ms })) => match self.origin(number) {
+                Some(origin) => LinkInput::Bounced { origin, reason, retry_after: Duration::from_millis(retry_after_ms.into()) },
+                None => LinkInput::Nothing,
+            },
+            (Phase::Up, ServerFrame::Registered { mailbox, status }) => LinkInput::Registered { mailbox, status },
+            (Phase::Waiting { .. } | Phase::Connecting { .. }, _) => LinkInput::Nothing,
+            (_, _) => self.broken("a frame came at the wrong time", now, random),
+        }
+    }
+
+    /// Notes a Data frame that is being written, so that its number leads back to it.
+    pub(super) fn track(&mut self, origin: Origin) {
+        if self.tracked.len() == TRACKED {
+            self.tracked.pop_front();
+            self.tracked_from += 1;
+        }
+        self.tracked.push_back(origin);
+    }
+
+    pub(super) fn poll_notice(&mut self) -> Option<Bytes> {
+        match self.phase {
+            Phase::Waiting { .. } | Phase::Connecting { .. } => None,
+            Phase::Greeting { .. } => self.hello.take(),
+            Phase::Up | Phase::Over => self.notices.pop_front(),
+        }
+    }
+
+    pub(super) fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Waiting { until } | Phase::Connecting { until } | Phase::Greeting { until, .. } => Some(until),
+            Phase::Up => Some(self.last_heard + LINK_SILENCE),
+            Phase::Over => None,
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now, random: &mut Random) -> LinkInput {
+        match self.phase {
+            Phase::Waiting { until } if until <= now.monotonic => {
+                self.phase = Phase::Connecting { until: now.monotonic + CONNECT_TIMEOUT };
+                self.commands.push_back(Command::Connect);
+                LinkInput::Nothing
+            }
+            Phase::Connecting { until } if until <= now.monotonic => self.silent(CONNECT_TIMEOUT, now, random),
+            Phase::Greeting { until, .. } if until <= now.monotonic => self.silent(HANDSHAKE_TIMEOUT, now, random),
+            Phase::Up if self.last_heard + LINK_SILENCE <= now.monotonic => self.silent(LINK_SILENCE, now, random),
+            _ => LinkInput::Nothing,
+        }
+    }
+
+    fn silent(&mut self, limit: Duration, now: Now, random: &mut Random) -> LinkInput {
+        self.commands.push_back(Command::Disconnect);
+        self.down(LinkError::Silent(limit), Duration::ZERO, now, random)
+    }
+
+    fn broken(&mut self, what: &str, now: Now, random: &mut Random) -> LinkInput {
+        self.commands.push_back(Command::Disconnect);
+        self.down(LinkError::Protocol(what.to_owned()), Duration::ZERO, now, random)
+    }
+
+    /// Waits with growing, jittered pauses, so that a swarm doesn't come back to a restarted switchboard in one instant.
+    fn down(&mut self, error: LinkError, at_least: Duration, now: Now, random: &mut Random) -> LinkInput {
+        if matches!(self.phase, Phase::Over | Phase::Waiting { .. }) {
+            return LinkInput::Nothing;
+        }
+        self.reset();
+        let ceiling = (BACKOFF_MIN * 2u32.saturating_pow(self.attempts.min(16))).min(BACKOFF_MAX);
+        self.attempts = self.attempts.saturating_add(1);
+        let share = f64::from(u32::from_be_bytes(random.array())) / f64::from(u32::MAX);
+        let retry_in = ceiling.mul_f64(0.5 + share / 2.0).max(at_least);
+        self.phase = Phase::Waiting { until: now.monotonic + retry_in };
+        LinkInput::Down { error, retry_in }
+    }
+
+    fn end(&mut self) {
+        self.reset();
+        self.commands.push_back(Command::Disconnect);
+        self.phase = Phase::Over;
+    }
+
+    fn reset(&mut self) {
+        self.hello = None;
+        self.notices.clear();
+        self.tracked.clear();
+        self.tracked_from = 0;
+    }
+
+    fn origin(&self, number: u64) -> Option<Origin> {
+        let at = number.checked_sub(self.tracked_from)?;
+        self.tracked.get(usize::try_from(at).ok()?).copied()
+    }
+}
+
+/// Whether trying again can't help.
+fn is_final(code: RejectCode) -> bool {
+    match code {
+        RejectCode::Full | RejectCode::Rate | RejectCode::ShuttingDown | RejectCode::TooSlow => false,
+        RejectCode::Version
+        | RejectCode::Authentication
+        | RejectCode::CertificateExpired
+        | RejectCode::CertificateChain
+        | RejectCode::UnknownMailbox
+        | RejectCode::Malformed
+        | RejectCode::Binding
+        | RejectCode::Unknown(_) => true,
+    }
+}

@@ -1,0 +1,329 @@
+//! An agent that is a member of its swarm: what it holds, and what it does when its link or its clock says something.
+//!
+//! The rest of its behaviour stands beside it, one subject a file: `sessions`, `outbox`, `inbox`, `calls`, `requests`, `cards`, `invites`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::admission::{Invites, Membership};
+use super::calls::Calls;
+use super::config::Config;
+use super::definitions::Definitions;
+use super::event::{Event, PeerChange, Token};
+use super::inbox::Inbox;
+use super::limits::PROBE_INTERVAL;
+use super::link::{Link, Origin};
+use super::outbox::Outbox;
+use super::peer::Peer;
+use super::prekeys::Prekeys;
+use super::requests::Requests;
+use super::roster::{PresenceChange, Roster};
+use super::sessions::Strays;
+use crate::crypto::{FounderKey, Identity, KeyPair, Random};
+use crate::proto::{AgentId, BounceReason, Label, Lane, Now, RunId, SessionId};
+
+/// What every part of an agent needs, member or not yet.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) identity: Identity,
+    pub(super) run: RunId,
+    pub(super) long_term: KeyPair,
+    pub(super) prekeys: Prekeys,
+    pub(super) link: Link,
+    pub(super) random: Random,
+    pub(super) events: VecDeque<Event>,
+    pub(super) last_token: Token,
+    pub(super) counters: Counters,
+}
+
+/// What went wrong without being anybody's business in particular; `health` shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames that could not be opened or read.
+    pub refused_frames: u64,
+    /// Messages that broke the rules of a lane.
+    pub refused_messages: u64,
+    /// Cards that did not verify.
+    pub refused_cards: u64,
+    /// Sessions that were established.
+    pub sessions: u64,
+    /// Data frames sent and received.
+    pub frames_sent: u64,
+    pub frames_received: u64,
+    /// Data frames that bounced.
+    pub bounces: u64,
+}
+
+impl Shared {
+    pub(super) fn token(&mut self) -> Token {
+        self.last_token += 1;
+        self.last_token
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+}
+
+pub(super) struct Member {
+    pub(super) membership: Membership,
+    pub(super) founder_key: Option<FounderKey>,
+    pub(super) roster: Roster,
+    pub(super) peers: BTreeMap<AgentId, Peer>,
+    pub(super) sessions: BTreeMap<SessionId, AgentId>,
+    pub(super) strays: Strays,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    pub(super) calls: Calls,
+    pub(super) requests: Requests,
+    pub(super) definitions: Definitions,
+    pub(super) invites: Invites,
+    /// Token of each invite, by its mailbox.
+    pub(super) invite_tokens: BTreeMap<Label, Token>,
+    /// When each peer has to be looked at.
+    timers: BTreeSet<(Duration, AgentId)>,
+    pub(super) card_stamp: u64,
+    joined: bool,
+}
+
+impl Member {
+    pub(super) fn new(shared: &mut Shared, membership: Membership, founder_key: Option<FounderKey>, now: Now) -> Result<Self, super::error::SendError> {
+        let mut definitions = Definitions::default();
+        for skill in &shared.config.skills {
+            super::cards::add_definition(&mut definitions, skill)?;
+        }
+        let card = super::cards::own_card(shared, &membership, now.wall)?;
+        let roster = Roster::new(card, shared.config.peer_gone_after, now.monotonic);
+        Ok(Self {
+            membership,
+            founder_key,
+            roster,
+            peers: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            strays: Strays::default(),
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            calls: Calls::default(),
+            requests: Requests::default(),
+            definitions,
+            invites: Invites::default(),
+            invite_tokens: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            card_stamp: now.wall,
+            joined: false,
+        })
+    }
+
+    /// The link is up: mailboxes are registered again. The labels follow, and with them everything else begins to move.
+    pub(super) fn handle_up(&mut self, cx: &mut Shared, now: Now) {
+        for (mailbox, expiry) in self.invites.open_mailboxes(now) {
+            cx.link.register(mailbox, expiry);
+        }
+        cx.emit(Event::Linked);
+        if !std::mem::replace(&mut self.joined, true) {
+            cx.emit(Event::Joined);
+        }
+    }
+
+    /// The link is down: what was on its way is in doubt, and nothing is known about who is there.
+    pub(super) fn handle_down(&mut self, cx: &mut Shared, now: Now) {
+        self.roster.handle_link_lost();
+        self.outbox.forget_staged();
+        let ids: Vec<AgentId> = self.peers.keys().copied().collect();
+        for id in ids {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                if let Some(opening) = peer.pending.take() {
+                    self.sessions.remove(&opening.session);
+                }
+                peer.doubt_everything();
+            }
+            self.touch(cx, id, now);
+        }
+    }
+
+    pub(super) fn handle_labels(&mut self, cx: &mut Shared, came: &[Label], gone: &[Label], reset: bool, now: Now) {
+        let changes = self.roster.handle_labels(reset, came, gone, now.monotonic);
+        self.handle_presence(cx, &changes, now);
+        if reset {
+            // Peers that were there all along are not among the changes, but the path to them is another one.
+            let ids: Vec<AgentId> = self.peers.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.touch(cx, id, now));
+            self.move_calls(cx, now);
+        }
+    }
+
+    pub(super) fn handle_presence(&mut self, cx: &mut Shared, changes: &[PresenceChange], now: Now) {
+        for change in changes {
+            match *change {
+                PresenceChange::Linked(id) => {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.doubt_everything();
+                        peer.hold_until = Duration::ZERO;
+                        if let Some(opening) = peer.pending.take() {
+                            self.sessions.remove(&opening.session);
+                        }
+                    }
+                    cx.emit(Event::Peer { id, change: PeerChange::Up });
+                    self.touch(cx, id, now);
+                    self.calls.handle_peer_up(id, now);
+                }
+                PresenceChange::Away(id) => cx.emit(Event::Peer { id, change: PeerChange::Down }),
+                PresenceChange::Gone(id) => self.handle_gone(cx, id, now),
+            }
+        }
+        self.move_calls(cx, now);
+    }
+
+    /// Calls to this peer and requests from it are over; messages wait for it until they expire.
+    pub(super) fn handle_gone(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
+        cx.emit(Event::Peer { id, change: PeerChange::Gone });
+        self.cancel_requests_of(cx, id);
+        self.abandon_calls_to(cx, id, now);
+    }
+
+    pub(super) fn handle_bounce(&mut self, cx: &mut Shared, origin: Origin, reason: BounceReason, retry_after: Duration, now: Now) {
+        cx.counters.bounces += 1;
+        match origin {
+            Origin::Messages { peer: id, lane, built } => {
+                let Some(peer) = self.peers.get_mut(&id) else { return };
+                peer.send[lane.index()].handle_bounce(built);
+                peer.hold_until = now.monotonic + retry_after.max(super::limits::BOUNCE_PAUSE);
+                if reason == BounceReason::Absent {
+                    self.outbox.note_unknown(cx, peer);
+                }
+                self.touch(cx, id, now);
+            }
+            Origin::Handshake { peer: id } => {
+                let Some(peer) = self.peers.get_mut(&id) else { return };
+                if let Some(opening) = peer.pending.take() {
+                    self.sessions.remove(&opening.session);
+                    peer.send.iter_mut().for_each(super::transport::SendLane::doubt_all);
+                }
+                peer.hold_until = now.monotonic + retry_after.max(super::limits::BOUNCE_PAUSE);
+                peer.open_not_before = peer.hold_until;
+                self.touch(cx, id, now);
+            }
+            Origin::Other => {}
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, cx: &mut Shared, now: Now) {
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > now.monotonic {
+                break;
+            }
+            self.timers.pop_first();
+            self.handle_peer_timeout(cx, id, now);
+        }
+        self.handle_stray_timeout(cx, now);
+        let changes = self.roster.handle_timeout(now.monotonic);
+        self.handle_presence(cx, &changes, now);
+        self.handle_outbox_timeout(cx, now);
+        self.handle_call_timeout(cx, now);
+        self.handle_heartbeat_timeout(cx, now);
+        if cx.prekeys.renew(&mut cx.random, now.monotonic) {
+            self.renew_card(cx, now);
+        }
+    }
+
+    fn handle_peer_timeout(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.timer = None;
+        peer.forget_early(now);
+        if cx.link.is_up() && self.roster.get(&id).is_some_and(|entry| entry.presence.is_linked()) {
+            if peer.pending.as_ref().is_some_and(|opening| opening.deadline <= now.monotonic) {
+                self.give_up_opening(id, now);
+            }
+            let Some(peer) = self.peers.get_mut(&id) else { return };
+            peer.handle_silence(now);
+            if peer.probe_at.is_some_and(|at| at <= now.monotonic) {
+                peer.probe_at = None;
+                if peer.send.iter().any(|lane| lane.has_unsettled()) {
+                    peer.owe_probe();
+                }
+            }
+        }
+        self.touch(cx, id, now);
+    }
+
+    /// Looks at a peer after something about it changed: opens a session if one is wanted, puts it into the rings, sets its timer.
+    pub(super) fn touch(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let reachable = cx.link.is_up() && self.roster.get(&id).is_some_and(|entry| entry.presence.is_linked());
+        if reachable && !peer.has_keys() && peer.wants_session() && peer.open_not_before <= now.monotonic {
+            self.open_session(cx, id, now);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let mut timer = None;
+        if reachable {
+            if peer.probe_at.is_none() && peer.send.iter().any(|lane| lane.has_unsettled()) {
+                peer.probe_at = Some(now.monotonic + PROBE_INTERVAL);
+            }
+            if peer.has_keys() && peer.hold_until <= now.monotonic {
+                for lane in Lane::ALL {
+                    if !peer.in_ring[lane.index()] && peer.has_work(lane, now) {
+                        peer.in_ring[lane.index()] = true;
+                        self.outbox.enter_ring(lane, id);
+                    }
+                }
+            }
+            timer = peer.next_timer(now);
+        }
+        if peer.timer != timer {
+            if let Some(old) = peer.timer {
+                self.timers.remove(&(old, id));
+            }
+            if let Some(new) = timer {
+                self.timers.insert((new, id));
+            }
+            peer.timer = timer;
+        }
+    }
+
+    pub(super) fn poll_timeout(&self, cx: &Shared) -> Option<Duration> {
+        let timers = [
+            self.timers.first().map(|&(at, _)| at),
+            self.strays.poll_timeout(),
+            self.roster.poll_timeout(),
+            self.outbox.poll_timeout(),
+            self.calls.poll_timeout(),
+            self.requests.poll_timeout(),
+            Some(cx.prekeys.poll_timeout()),
+        ];
+        timers.into_iter().flatten().min()
+    }
+
+    /// The peer's state, made when there is something to say to it or to hear from it. `None`: no card of it is known.
+    pub(super) fn peer_mut(&mut self, id: AgentId) -> Option<&mut Peer> {
+        let card = &self.roster.get(&id)?.card;
+        Some(self.peers.entry(id).or_insert_with(|| Peer::new(id, card.label, card.run)))
+    }
+
+    /// The identity of this peer ended: nothing is kept for it.
+    pub(super) fn forget_peer(&mut self, cx: &mut Shared, id: AgentId) {
+        let Some(mut peer) = self.peers.remove(&id) else { return };
+        if let Some(timer) = peer.timer {
+            self.timers.remove(&(timer, id));
+        }
+        for session in peer.forget_sessions() {
+            self.sessions.remove(&session);
+        }
+        let mut settled = Vec::new();
+        peer.send.iter_mut().for_each(|lane| lane.fail_all(&mut settled));
+        self.settle(cx, settled);
+    }
+
+    /// Says goodbye to every peer there is a session with.
+    pub(super) fn say_goodbye(&mut self, cx: &mut Shared, now: Now) {
+        let is_final = cx.config.ephemeral;
+        let ids: Vec<AgentId> = self.peers.iter().filter(|(_, peer)| peer.has_session()).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.owe_goodbye(is_final);
+            }
+            self.touch(cx, id, now);
+        }
+    }
+}

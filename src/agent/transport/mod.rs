@@ -1,0 +1,19 @@
+//! Between two runs of agents, above sessions: who has which message, in which order, and how much more may come.
+//!
+//! A [`SendLane`] numbers messages when they are first sealed, keeps their plaintext until the receiver has them, and offers them
+//! again after a bounce, a reconnect or silence. A [`ReceiveLane`] takes each number once, puts chunks together, holds a message back
+//! until the one before it in its thread was handed over, and knows what to say in receipts. Both know nothing of keys, links or
+//! other peers, and survive sessions: they end when a run ends.
+//!
+//! See PROTOCOL.md section 7.
+
+mod credit;
+mod numbers;
+mod receive;
+mod send;
+#[cfg(test)]
+mod tests;
+
+pub(super) use credit::Grants;
+pub(super) use receive::{HandedOver, ReceiveLane};
+pub(super) use send::{Built, Outbound, SendLane, Settled};

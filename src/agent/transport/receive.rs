@@ -1,0 +1,243 @@
+//! The receiving half of one lane from one peer: each number once, whole, and in the order of its thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+
+use super::credit::{CLASSES, ReceiveCredit};
+use super::numbers::Numbers;
+use crate::agent::message::{MessageHeader, RefusalCode};
+use crate::agent::section::{Chunk, Credit, Receipt, RefusedNumber};
+use crate::agent::{message::CreditClass, message::MessageKind};
+use crate::proto::Lane;
+use crate::agent::limits::{BODY_MAX, MESSAGE_OVERHEAD_MAX};
+
+/// Numbers this far beyond the first missing one are not taken. Chosen: far above any credit window.
+const NUMBERS_AHEAD: u64 = 1 << 20;
+/// Most separate ranges beyond the first missing number. Chosen: loss comes in bursts, so there are few.
+const RANGES: usize = 1_024;
+/// Most long messages that are being put together in one lane. A sender that keeps the rules sends them one after another.
+const PARTIALS: usize = 4;
+/// Most refusals kept until the sender has seen them; older ones are dropped, and their messages expire as unconfirmed.
+const REFUSALS: usize = 256;
+/// Ranges and refusals that one receipt names; with them it fits into a control frame.
+const RECEIPT_RANGES: usize = 12;
+const RECEIPT_REFUSALS: usize = 2;
+/// Longest reason of a refusal in a receipt, in bytes.
+const REASON_MAX: usize = 200;
+
+/// Why a message was not taken. It is not confirmed, so its sender learns by its expiry.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum ReceiveError {
+    /// The sender exceeds what it was granted.
+    #[error("the peer sent more than it was granted")]
+    OverCredit,
+    /// The number is too far ahead, or there are too many gaps.
+    #[error("the peer numbered a message too far ahead")]
+    TooFarAhead,
+    /// The chunks don't fit together, or are too many.
+    #[error("the peer's chunks don't fit together")]
+    BadChunk,
+    /// Such a message may not travel in this lane.
+    #[error("the peer used the control lane for a message")]
+    WrongLane,
+}
+
+/// A message whose turn it is.
+#[derive(Clone, Debug)]
+pub struct HandedOver {
+    pub number: u64,
+    pub header: MessageHeader,
+    pub body: Bytes,
+    /// What to give back when it no longer takes memory.
+    pub cost: u64,
+}
+
+/// Call `handle_message` and `handle_chunk` for what comes in; then the application's `done` and `refuse`, and `receipt`.
+#[derive(Debug, Default)]
+pub struct ReceiveLane {
+    got: Numbers,
+    /// In memory, but the message before it in its thread is missing.
+    held: BTreeMap<u64, HandedOver>,
+    /// (number that is waited for, number that waits)
+    heirs: BTreeSet<(u64, u64)>,
+    partial: BTreeMap<u64, Partial>,
+    done: Numbers,
+    refused: BTreeMap<u64, (RefusalCode, String)>,
+    floor: u64,
+    credit: [ReceiveCredit; CLASSES],
+}
+
+#[derive(Debug)]
+struct Partial {
+    total: usize,
+    bytes: BytesMut,
+}
+
+impl ReceiveLane {
+    /// Takes a whole message. What may be handed over now is added to `out`, in order. Returns false for a duplicate.
+    pub fn handle_message(&mut self, lane: Lane, number: u64, encoded: Bytes, out: &mut Vec<HandedOver>) -> Result<bool, ReceiveError> {
+        if self.got.contains(number) {
+            return Ok(false);
+        }
+        if number >= self.got.below() + NUMBERS_AHEAD || self.got.ranges() >= RANGES {
+            return Err(ReceiveError::TooFarAhead);
+        }
+        let cost = encoded.len() as u64;
+        let Ok((header, body)) = MessageHeader::decode(encoded) else {
+            // It will not get better by being sent again.
+            self.got.insert(number);
+            self.refuse(number, RefusalCode::Unsupported, "the message is malformed");
+            self.release_heirs(number, out);
+            return Ok(true);
+        };
+        if lane == Lane::Control {
+            if header.kind != MessageKind::Cancel && header.kind != MessageKind::Gap {
+                return Err(ReceiveError::WrongLane);
+            }
+        } else {
+            let credit = &mut self.credit[header.kind.credit_class().index()];
+            // A gap stands for a message that was paid for, or never was: either way it takes no memory.
+            if header.kind != MessageKind::Gap {
+                if !credit.admits(cost) {
+                    return Err(ReceiveError::OverCredit);
+                }
+                credit.receive(cost);
+            }
+        }
+        self.partial.remove(&number);
+        self.got.insert(number);
+        let before = u64::from(header.after).min(number);
+        let message = HandedOver { number, header, body, cost };
+        let waits_for = number - before;
+        if before > 0 && (!self.got.contains(waits_for) || self.held.contains_key(&waits_for)) {
+            self.heirs.insert((waits_for, number));
+            self.held.insert(number, message);
+        } else {
+            out.push(message);
+            self.release_heirs(number, out);
+        }
+        Ok(true)
+    }
+
+    /// Hands over what waited for `number`, and what waited for that.
+    fn release_heirs(&mut self, number: u64, out: &mut Vec<HandedOver>) {
+        let mut free = vec![number];
+        while let Some(number) = free.pop() {
+            let heirs: Vec<u64> = self.heirs.range((number, 0)..=(number, u64::MAX)).map(|&(_, heir)| heir).collect();
+            for heir in heirs {
+                self.heirs.remove(&(number, heir));
+                if let Some(message) = self.held.remove(&heir) {
+                    out.push(message);
+                    free.push(heir);
+                }
+            }
+        }
+    }
+
+    /// Takes a part of a long message; the last one makes it whole. Parts that were seen before are skipped, parts that come too early are
+    /// left for the sender's next try. Returns false for a duplicate of a whole message.
+    pub fn handle_chunk(&mut self, lane: Lane, chunk: &Chunk, out: &mut Vec<HandedOver>) -> Result<bool, ReceiveError> {
+        if self.got.contains(chunk.number) {
+            return Ok(false);
+        }
+        let total = usize::try_from(chunk.total).unwrap_or(usize::MAX);
+        if lane == Lane::Control || total > BODY_MAX + MESSAGE_OVERHEAD_MAX {
+            return Err(ReceiveError::BadChunk);
+        }
+        if !self.partial.contains_key(&chunk.number) {
+            if self.partial.len() >= PARTIALS {
+                return Err(ReceiveError::BadChunk);
+            }
+            self.partial.insert(chunk.number, Partial { total, bytes: BytesMut::new() });
+        }
+        let Some(partial) = self.partial.get_mut(&chunk.number) else { return Err(ReceiveError::BadChunk) };
+        let have = partial.bytes.len();
+        let offset = usize::try_from(chunk.offset).unwrap_or(usize::MAX);
+        if partial.total != total || offset.saturating_add(chunk.bytes.len()) > total {
+            return Err(ReceiveError::BadChunk);
+        }
+        if offset <= have {
+            partial.bytes.extend_from_slice(chunk.bytes.get(have - offset..).unwrap_or_default());
+        }
+        if partial.bytes.len() < total {
+            return Ok(true);
+        }
+        let Some(whole) = self.partial.remove(&chunk.number) else { return Err(ReceiveError::BadChunk) };
+        self.handle_message(lane, chunk.number, whole.bytes.freeze(), out)
+    }
+
+    /// The lowest number whose outcome the sender still waits for. True if outcomes are left that it hasn't seen.
+    pub fn handle_floor(&mut self, floor: u64) -> bool {
+        if floor <= self.floor {
+            return false;
+        }
+        self.floor = floor;
+        self.done.forget_below(floor);
+        self.refused = self.refused.split_off(&floor);
+        self.refused.len() >= RECEIPT_REFUSALS || self.done.ranges() >= RECEIPT_RANGES
+    }
+
+    /// The message was handled. Worth calling only for those that want it.
+    pub fn done(&mut self, number: u64) {
+        if number >= self.floor && self.done.ranges() < RANGES {
+            self.done.insert(number);
+        }
+    }
+
+    /// The message was not handled, and will not be.
+    pub fn refuse(&mut self, number: u64, code: RefusalCode, reason: &str) {
+        if number < self.floor {
+            return;
+        }
+        let mut end = reason.len().min(REASON_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.refused.insert(number, (code, reason[..end].to_owned()));
+        if self.refused.len() > REFUSALS {
+            self.refused.pop_first();
+        }
+    }
+
+    /// What the sender should know by now.
+    pub fn receipt(&self, lane: Lane) -> Receipt {
+        let mut receipt = Receipt::new(lane, self.got.below());
+        receipt.delivered = self.got.beyond().take(RECEIPT_RANGES).map(|(first, end)| first..end).collect();
+        let lowest = (self.done.below() > self.floor).then(|| self.floor..self.done.below());
+        receipt.done = lowest.into_iter().chain(self.done.beyond().map(|(first, end)| first..end)).take(RECEIPT_RANGES).collect();
+        let refused = self.refused.iter().take(RECEIPT_REFUSALS);
+        receipt.refused = refused.map(|(&number, (code, reason))| RefusedNumber { number, code: *code, reason: reason.clone() }).collect();
+        receipt
+    }
+
+    /// Whether anything ever came in this lane, so that a receipt has something to say.
+    pub fn was_used(&self) -> bool {
+        self.got != Numbers::default()
+    }
+
+    /// A message no longer takes memory. True when the sender should be told.
+    pub fn give_back(&mut self, class: CreditClass, cost: u64) -> bool {
+        self.credit[class.index()].give_back(cost)
+    }
+
+    /// Renews the grants of those classes where it is worth a section, or of all.
+    pub fn credits(&mut self, lane: Lane, all: bool) -> Vec<Credit> {
+        let mut credits = Vec::new();
+        for class in CreditClass::ALL {
+            let credit = &mut self.credit[class.index()];
+            let before = credit.granted();
+            let (messages, bytes) = credit.grant();
+            if all || (messages, bytes) != before {
+                credits.push(Credit { lane, class, messages, bytes });
+            }
+        }
+        credits
+    }
+
+    /// Messages that are in memory and wait for an earlier one of their thread.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+}

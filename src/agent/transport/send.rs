@@ -1,0 +1,476 @@
+//! The sending half of one lane to one peer: numbers, credit, what is under way, what has to go again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::credit::{CLASSES, SendCredit};
+use crate::agent::event::{ReceiptState, Token};
+use crate::agent::message::{MessageHeader, MessageKind};
+use crate::agent::section::{CHUNK_LIMIT, MESSAGE_OVERHEAD, MESSAGES_OVERHEAD, MessagesWriter, Receipt, put_chunk};
+use crate::proto::{MessageId, ThreadId};
+
+/// A message on its way out: its plaintext stays here until the receiver has it.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    pub token: Token,
+    pub header: MessageHeader,
+    pub body: Bytes,
+    /// An earlier run of the receiver may have got it.
+    pub sealed_to_earlier_run: bool,
+}
+
+impl Outbound {
+    /// Bytes of the encoded message: what it costs in credit and in the outbox.
+    pub fn cost(&self) -> usize {
+        self.header.encoded_len() + self.body.len()
+    }
+
+    fn wants_done(&self) -> bool {
+        self.header.wants_done
+    }
+
+    fn is_gap(&self) -> bool {
+        self.header.kind == MessageKind::Gap
+    }
+}
+
+/// What `build` put into a frame, to be found again when the frame bounces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Built {
+    pub first: u64,
+    pub count: u16,
+}
+
+/// A message that needs no more care: its token, how it ended, and its cost.
+pub type Settled = (Token, ReceiptState, usize);
+
+/// Call `push`, then `build` for each frame that may go out; `handle_*` for what comes back.
+#[derive(Debug, Default)]
+pub struct SendLane {
+    /// Not numbered yet, one queue for each class of credit so that a class without credit doesn't hold up the others.
+    waiting: [VecDeque<Outbound>; CLASSES],
+    /// Order of waiting messages within named threads, across classes.
+    thread_order: BTreeMap<ThreadId, VecDeque<Token>>,
+    /// Numbered, from `first` on; the front one is never settled.
+    entries: VecDeque<Entry>,
+    first: u64,
+    resend: BTreeSet<u64>,
+    chunking: Option<Chunking>,
+    /// The last number of each thread that may still be on its way.
+    last_in_thread: BTreeMap<ThreadId, u64>,
+    delivered_below: u64,
+    credit: [SendCredit; CLASSES],
+    starved: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// `None` once settled.
+    message: Option<Outbound>,
+    delivered: bool,
+    sent_at: Duration,
+}
+
+/// A long message that is being cut up, and how far.
+#[derive(Debug)]
+struct Chunking {
+    number: u64,
+    offset: usize,
+    header: Bytes,
+    body: Bytes,
+}
+
+impl SendLane {
+    /// Takes a message to send.
+    pub fn push(&mut self, message: Outbound) {
+        self.starved = false;
+        if let Some(thread) = message.header.thread {
+            self.thread_order.entry(thread).or_default().push_back(message.token);
+        }
+        self.waiting[message.header.kind.credit_class().index()].push_back(message);
+    }
+
+    /// Whether `build` may have something to do.
+    pub fn has_work(&self) -> bool {
+        self.chunking.is_some() || !self.resend.is_empty() || (!self.starved && self.waiting.iter().any(|queue| !queue.is_empty()))
+    }
+
+    /// Whether the receiver has still to say something about what was sent, or to give credit for what waits.
+    pub fn has_unsettled(&self) -> bool {
+        !self.entries.is_empty() || self.starved
+    }
+
+    /// When the message that has been under way for the longest was sent.
+    pub fn oldest_under_way(&self) -> Option<Duration> {
+        self.entries.iter().find(|entry| entry.is_under_way()).map(|entry| entry.sent_at)
+    }
+
+    /// Writes as much as fits into one frame (a buffer of `room` bytes; one message always fits): the next chunk, else what has to go again,
+    /// else what waits and has credit.
+    pub fn build(&mut self, out: &mut BytesMut, room: usize, now: Duration) -> Option<Built> {
+        if self.chunking.is_some() {
+            return self.build_chunk(out, now);
+        }
+        while let Some(number) = self.resend.pop_first() {
+            if let Some(built) = self.build_again(number, out, room, now) {
+                return Some(built);
+            }
+        }
+        self.build_waiting(out, room, now)
+    }
+
+    fn build_chunk(&mut self, out: &mut BytesMut, now: Duration) -> Option<Built> {
+        let floor = self.first;
+        let chunking = self.chunking.as_mut()?;
+        let total = chunking.header.len() + chunking.body.len();
+        let end = total.min(chunking.offset + CHUNK_LIMIT);
+        let mut chunk = BytesMut::new();
+        // Only the first chunk holds the header and has to be put together.
+        let bytes: &[u8] = match chunking.offset.checked_sub(chunking.header.len()) {
+            Some(from) => &chunking.body[from..end - chunking.header.len()],
+            None => {
+                chunk.extend_from_slice(&chunking.header[chunking.offset..]);
+                chunk.extend_from_slice(&chunking.body[..end - chunking.header.len()]);
+                &chunk
+            }
+        };
+        put_chunk(out, floor, chunking.number, chunking.offset as u64, total as u64, bytes);
+        let built = Built { first: chunking.number, count: 1 };
+        chunking.offset = end;
+        if end == total {
+            self.chunking = None;
+        }
+        if let Some(entry) = self.entry(built.first) {
+            entry.sent_at = now;
+        }
+        Some(built)
+    }
+
+    /// Sends `number` again, and those that follow it and have to go again as well, as far as they fit.
+    fn build_again(&mut self, number: u64, out: &mut BytesMut, room: usize, now: Duration) -> Option<Built> {
+        let floor = self.first;
+        let message = self.entry(number)?.message.clone()?;
+        if message.cost() > CHUNK_LIMIT {
+            self.start_chunks(number, &message);
+            return self.build_chunk(out, now);
+        }
+        let mut section = MessagesWriter::begin(out, floor, number);
+        section.add(&message.header, &message.body);
+        let mut end = number + 1;
+        if let Some(entry) = self.entries.get_mut((number - self.first) as usize) {
+            entry.sent_at = now;
+        }
+        while self.resend.first() == Some(&end) {
+            let Some(entry) = self.entries.get_mut((end - self.first) as usize) else { break };
+            let Some(message) = entry.message.as_ref() else { break };
+            if section.buffer_len() + MESSAGE_OVERHEAD + message.cost() > room {
+                break;
+            }
+            section.add(&message.header, &message.body);
+            entry.sent_at = now;
+            self.resend.pop_first();
+            end += 1;
+        }
+        Some(Built { first: number, count: section.end() })
+    }
+
+    fn build_waiting(&mut self, out: &mut BytesMut, room: usize, now: Duration) -> Option<Built> {
+        let first = self.next();
+        let mut section: Option<MessagesWriter<'_>> = None;
+        let mut out = Some(out);
+        while let Some(class) = self.next_class() {
+            let cost = self.waiting[class].front().map(Outbound::cost)?;
+            let used = section.as_ref().map_or(MESSAGES_OVERHEAD, MessagesWriter::buffer_len);
+            if section.is_some() && (used + MESSAGE_OVERHEAD + cost > room || section.as_ref().is_some_and(|s| s.count() == u16::MAX)) {
+                break;
+            }
+            self.credit[class].take(cost as u64);
+            let message = self.take_waiting(class)?;
+            let number = self.next();
+            let message = self.number(message, number, now);
+            if cost > CHUNK_LIMIT {
+                let message = message.clone();
+                self.start_chunks(number, &message);
+                return self.build_chunk(out.take()?, now);
+            }
+            let floor = self.first;
+            let writer = match section.as_mut() {
+                Some(writer) => writer,
+                None => section.insert(MessagesWriter::begin(out.take()?, floor, first)),
+            };
+            if let Some(Entry { message: Some(message), .. }) = self.entries.back() {
+                writer.add(&message.header, &message.body);
+            }
+        }
+        section.map(|section| Built { first, count: section.end() })
+    }
+
+    /// The class whose front message goes next: the oldest among those that have credit and keep the order of their threads.
+    fn next_class(&mut self) -> Option<usize> {
+        self.starved = false;
+        let mut blocked = false;
+        let mut best: Option<(Token, usize)> = None;
+        for (class, queue) in self.waiting.iter().enumerate() {
+            let Some(message) = queue.front() else { continue };
+            let in_order = message.header.thread.is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.token));
+            if !self.credit[class].covers(message.cost() as u64) || !in_order {
+                blocked = true;
+            } else if best.is_none_or(|(token, _)| message.token < token) {
+                best = Some((message.token, class));
+            }
+        }
+        self.starved = blocked && best.is_none();
+        best.map(|(_, class)| class)
+    }
+
+    fn take_waiting(&mut self, class: usize) -> Option<Outbound> {
+        let message = self.waiting[class].pop_front()?;
+        self.leave_thread_order(&message);
+        Some(message)
+    }
+
+    fn leave_thread_order(&mut self, message: &Outbound) {
+        let Some(thread) = message.header.thread else { return };
+        if let Some(order) = self.thread_order.get_mut(&thread) {
+            order.retain(|token| *token != message.token);
+            if order.is_empty() {
+                self.thread_order.remove(&thread);
+            }
+        }
+    }
+
+    /// Gives the message its number and its place in its thread.
+    fn number(&mut self, mut message: Outbound, number: u64, now: Duration) -> &Outbound {
+        let thread = message.header.thread.unwrap_or(ThreadId::ZERO);
+        let last = self.last_in_thread.insert(thread, number);
+        // What the receiver is known to have needs no waiting for: everything below is in its memory, in order.
+        message.header.after = match last {
+            Some(last) if last >= self.delivered_below => u32::try_from(number - last).unwrap_or(0),
+            _ => 0,
+        };
+        message.header.maybe_repeated = message.sealed_to_earlier_run;
+        self.entries.push_back(Entry { message: Some(message), delivered: false, sent_at: now });
+        self.entries.back().and_then(|entry| entry.message.as_ref()).expect("pushed on the line above")
+    }
+
+    fn start_chunks(&mut self, number: u64, message: &Outbound) {
+        let mut header = BytesMut::with_capacity(message.header.encoded_len());
+        message.header.encode_into(&mut header);
+        self.chunking = Some(Chunking { number, offset: 0, header: header.freeze(), body: message.body.clone() });
+    }
+
+    /// The receiver says what it has, and what came of it. Numbers that were never given are not believed.
+    pub fn handle_receipt(&mut self, receipt: &Receipt, settled: &mut Vec<Settled>) {
+        let next = self.next();
+        let below = receipt.delivered_below.min(next);
+        self.delivered_below = self.delivered_below.max(below);
+        let ranges = receipt.delivered.iter().map(|range| (range.start, range.end));
+        for (first, end) in std::iter::once((self.first, below)).chain(ranges) {
+            for number in first.max(self.first)..end.min(next) {
+                self.deliver(number, settled);
+            }
+        }
+        for range in &receipt.done {
+            for number in range.start.max(self.first)..range.end.min(next) {
+                self.settle(number, ReceiptState::Done, settled);
+            }
+        }
+        for refused in &receipt.refused {
+            let state = ReceiptState::Refused { code: refused.code, reason: refused.reason.clone() };
+            self.settle(refused.number, state, settled);
+        }
+        self.pop_settled();
+    }
+
+    fn deliver(&mut self, number: u64, settled: &mut Vec<Settled>) {
+        let Some(entry) = self.entry(number) else { return };
+        if entry.delivered {
+            return;
+        }
+        entry.delivered = true;
+        let Some(message) = &entry.message else { return };
+        if message.wants_done() && !message.is_gap() {
+            settled.push((message.token, ReceiptState::Delivered, 0));
+        } else {
+            self.settle(number, ReceiptState::Delivered, settled);
+        }
+    }
+
+    fn settle(&mut self, number: u64, state: ReceiptState, settled: &mut Vec<Settled>) {
+        let Some(message) = self.entry(number).and_then(|entry| entry.message.take()) else { return };
+        self.resend.remove(&number);
+        if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
+            self.chunking = None;
+        }
+        let thread = message.header.thread.unwrap_or(ThreadId::ZERO);
+        if self.last_in_thread.get(&thread) == Some(&number) && number < self.delivered_below {
+            self.last_in_thread.remove(&thread);
+        }
+        if !message.is_gap() {
+            settled.push((message.token, state, message.cost()));
+        }
+    }
+
+    fn pop_settled(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.message.is_none()) {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        let (first, below) = (self.first, self.delivered_below);
+        // Threads whose last message is known to have arrived need no entry; swept when there are many, so that the cost is spread.
+        if self.last_in_thread.len() > 64 + 2 * self.entries.len() {
+            self.last_in_thread.retain(|_, last| *last >= first.min(below));
+        }
+    }
+
+    /// More may be sent. True if something waited for it.
+    pub fn handle_credit(&mut self, class: usize, messages: u64, bytes: u64) -> bool {
+        self.credit[class].grant(messages, bytes);
+        std::mem::take(&mut self.starved)
+    }
+
+    /// A frame did not arrive: what it carried goes again, unless the receiver has it.
+    pub fn handle_bounce(&mut self, built: Built) {
+        let end = built.first + u64::from(built.count);
+        for number in built.first..end {
+            self.resend_unless_settled(number);
+        }
+    }
+
+    /// The path broke, or the session did: everything that isn't confirmed goes again.
+    pub fn doubt_all(&mut self) {
+        self.chunking = None;
+        for number in self.first..self.next() {
+            self.resend_unless_settled(number);
+        }
+    }
+
+    /// Nothing was heard for long: what was sent up to `sent_before` goes again. True if there is anything.
+    pub fn doubt_sent_before(&mut self, sent_before: Duration) -> bool {
+        let numbers: Vec<u64> = (self.first..).zip(&self.entries).filter(|(_, entry)| entry.is_under_way() && entry.sent_at <= sent_before).map(|(number, _)| number).collect();
+        for number in &numbers {
+            self.resend_unless_settled(*number);
+        }
+        !numbers.is_empty()
+    }
+
+    fn resend_unless_settled(&mut self, number: u64) {
+        let chunking = self.chunking.as_ref().is_some_and(|chunking| chunking.number == number);
+        if !chunking && self.entry(number).is_some_and(|entry| entry.is_under_way()) {
+            self.resend.insert(number);
+        }
+    }
+
+    /// Ends what is too late, by the sender's clock. A message that has a number leaves a gap in its place, which is sent until the
+    /// receiver has it, so that its thread goes on. Returns the next expiry.
+    pub fn expire(&mut self, wall: u64, settled: &mut Vec<Settled>) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        let mut keep = |expiry: u64| next = Some(next.map_or(expiry, |earliest: u64| earliest.min(expiry)));
+        for class in 0..CLASSES {
+            let (late, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting[class]).into_iter().partition(|message| message.header.expiry <= wall);
+            rest.iter().for_each(|message| keep(message.header.expiry));
+            self.waiting[class] = rest;
+            for message in late {
+                self.leave_thread_order(&message);
+                settled.push((message.token, ReceiptState::Expired, message.cost()));
+            }
+        }
+        for number in self.first..self.next() {
+            let Some(message) = self.entry(number).and_then(|entry| entry.message.as_ref()) else { continue };
+            if message.is_gap() {
+                continue;
+            }
+            if message.header.expiry > wall {
+                keep(message.header.expiry);
+            } else {
+                let lost = Some(message.header.id);
+                self.give_up(number, lost, ReceiptState::Expired, settled);
+            }
+        }
+        self.pop_settled();
+        next
+    }
+
+    /// Takes a message back, wherever it is. False if the receiver has it, or it isn't here.
+    pub fn withdraw(&mut self, token: Token, settled: &mut Vec<Settled>) -> bool {
+        for class in 0..CLASSES {
+            if let Some(at) = self.waiting[class].iter().position(|message| message.token == token)
+                && let Some(message) = self.waiting[class].remove(at)
+            {
+                self.leave_thread_order(&message);
+                settled.push((token, ReceiptState::Failed, message.cost()));
+                return true;
+            }
+        }
+        let found = (self.first..).zip(&self.entries).find(|(_, entry)| entry.is_under_way() && entry.message.as_ref().is_some_and(|message| message.token == token));
+        let Some(number) = found.map(|(number, _)| number) else { return false };
+        self.give_up(number, None, ReceiptState::Failed, settled);
+        self.pop_settled();
+        true
+    }
+
+    /// Puts a gap in the place of a message, or just settles it when the receiver has it already.
+    fn give_up(&mut self, number: u64, lost: Option<MessageId>, state: ReceiptState, settled: &mut Vec<Settled>) {
+        let Some(entry) = self.entry(number) else { return };
+        if entry.delivered {
+            return self.settle(number, state, settled);
+        }
+        let Some(message) = entry.message.as_mut() else { return };
+        settled.push((message.token, state, message.cost()));
+        let mut header = MessageHeader::new(message.header.id, MessageKind::Gap, 0, 0);
+        header.after = message.header.after;
+        header.thread = message.header.thread;
+        header.reply_to = lost;
+        message.header = header;
+        message.body = Bytes::new();
+        if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
+            self.chunking = None;
+        }
+        self.resend.insert(number);
+    }
+
+    /// The receiver is another run: numbers and credit begin again, and what isn't settled waits in its order.
+    pub fn restart(&mut self) {
+        let unsettled: Vec<Outbound> = self.entries.drain(..).filter_map(|entry| entry.message).filter(|message| !message.is_gap()).collect();
+        let waiting = std::mem::take(&mut self.waiting);
+        *self = Self::default();
+        for mut message in unsettled {
+            message.sealed_to_earlier_run = true;
+            self.push(message);
+        }
+        let mut rest: Vec<Outbound> = waiting.into_iter().flatten().collect();
+        rest.sort_by_key(|message| message.token);
+        rest.into_iter().for_each(|message| self.push(message));
+    }
+
+    /// The receiver will never come back: everything that it doesn't have ends so.
+    pub fn fail_all(&mut self, settled: &mut Vec<Settled>) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter().flatten();
+        let under_way = self.entries.drain(..).filter_map(|entry| entry.message).filter(|message| !message.is_gap());
+        settled.extend(under_way.chain(waiting).map(|message| (message.token, ReceiptState::Failed, message.cost())));
+        *self = Self::default();
+    }
+
+    /// Tokens of everything that the receiver isn't known to have.
+    pub fn undelivered(&self) -> impl Iterator<Item = Token> + '_ {
+        let under_way = self.entries.iter().filter(|entry| entry.is_under_way()).filter_map(|entry| entry.message.as_ref()).filter(|message| !message.is_gap());
+        under_way.chain(self.waiting.iter().flatten()).map(|message| message.token)
+    }
+
+    fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    fn entry(&mut self, number: u64) -> Option<&mut Entry> {
+        let at = number.checked_sub(self.first)?;
+        self.entries.get_mut(usize::try_from(at).ok()?)
+    }
+}
+
+impl Entry {
+    fn is_under_way(&self) -> bool {
+        self.message.is_some() && !self.delivered
+    }
+}

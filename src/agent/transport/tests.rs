@@ -1,0 +1,217 @@
+//! A sending and a receiving lane against each other, over a path that drops, repeats and reorders frames.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+
+use super::*;
+use crate::agent::event::ReceiptState;
+use crate::agent::limits::CREDIT_WINDOW_MESSAGES;
+use crate::agent::message::{CreditClass, MessageHeader, MessageKind, RefusalCode};
+use crate::agent::section::{CHUNK_LIMIT, Section, sections};
+use crate::proto::{Lane, MessageId, ThreadId};
+
+const NOW: Duration = Duration::from_secs(1);
+const ROOM: usize = CHUNK_LIMIT;
+
+fn outbound(token: u64, thread: u8, len: usize) -> Outbound {
+    let mut header = MessageHeader::new(MessageId::from_bytes([token as u8; 16]), MessageKind::Plain, 1_000, 1_000);
+    header.thread = (thread > 0).then(|| ThreadId::from_bytes([thread; 16]));
+    Outbound { token, header, body: Bytes::from(vec![token as u8; len]), sealed_to_earlier_run: false }
+}
+
+fn build(lane: &mut SendLane) -> Option<(Bytes, Built)> {
+    let mut frame = BytesMut::new();
+    let built = lane.build(&mut frame, ROOM, NOW)?;
+    Some((frame.freeze(), built))
+}
+
+fn receive(lane: &mut ReceiveLane, frame: &Bytes, out: &mut Vec<HandedOver>) {
+    for section in sections(frame.clone()) {
+        match section.expect("a lane writes whole sections") {
+            Section::Messages(messages) => {
+                lane.handle_floor(messages.floor);
+                for (number, message) in (messages.first..).zip(messages.messages) {
+                    lane.handle_message(Lane::Normal, number, message, out).expect("the sender keeps the rules");
+                }
+            }
+            Section::Chunk(chunk) => {
+                lane.handle_floor(chunk.floor);
+                lane.handle_chunk(Lane::Normal, &chunk, out).expect("the sender keeps the rules");
+            }
+            other => panic!("a lane wrote {other:?}"),
+        }
+    }
+}
+
+/// What the checker holds a run against: each message once, whole, and in the order of its thread.
+fn check(sent: &[(u64, u8, usize)], out: &[HandedOver]) {
+    let mut by_thread: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
+    let got = |message: &HandedOver| u64::from(message.header.id.as_bytes()[0]);
+    for message in out {
+        let (_, thread, len) = sent[got(message) as usize - 1];
+        assert_eq!(message.body, vec![got(message) as u8; len], "message {} is not whole", got(message));
+        by_thread.entry(thread).or_default().push(got(message));
+    }
+    for (thread, got) in by_thread {
+        let expected: Vec<u64> = sent.iter().filter(|(_, of, _)| *of == thread).map(|(token, ..)| *token).collect();
+        assert_eq!(got, expected, "thread {thread} is out of order, or something is missing or doubled");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn a_lossy_path_delivers_each_message_once_and_in_the_order_of_its_thread(
+        messages in proptest::collection::vec((0u8..4, prop_oneof![0usize..300, 15_000usize..40_000]), 1..24),
+        fates in proptest::collection::vec(0u8..6, 1..64),
+    ) {
+        let sent: Vec<(u64, u8, usize)> = (1..).zip(messages).map(|(token, (thread, len))| (token, thread, len)).collect();
+        let (mut sender, mut receiver) = (SendLane::default(), ReceiveLane::default());
+        let first = Grants::first();
+        sender.handle_credit(0, first.of(Lane::Normal, 0).0, first.of(Lane::Normal, 0).1);
+        let mut fates = fates.into_iter().cycle();
+        let (mut out, mut settled, mut delayed) = (Vec::new(), Vec::new(), Vec::new());
+        for (token, thread, len) in &sent {
+            sender.push(outbound(*token, *thread, *len));
+        }
+        // Bounded, because from some round on nothing is lost any more.
+        for round in 0.. {
+            prop_assert!(round < 200, "it does not come to an end");
+            let calm = round >= 100;
+            while let Some((frame, built)) = build(&mut sender) {
+                match fates.next().expect("a cycle") {
+                    0 if !calm => {}
+                    1 if !calm => sender.handle_bounce(built),
+                    2 if !calm => delayed.push(frame),
+                    3 => { receive(&mut receiver, &frame, &mut out); receive(&mut receiver, &frame, &mut out); }
+                    _ => receive(&mut receiver, &frame, &mut out),
+                }
+                if !calm && delayed.len() > 2 {
+                    let late = delayed.swap_remove(0);
+                    receive(&mut receiver, &late, &mut out);
+                }
+                if !calm && settled.len() > 100 { break }
+            }
+            if calm || fates.next().expect("a cycle") > 1 {
+                sender.handle_receipt(&receiver.receipt(Lane::Normal), &mut settled);
+            }
+            if settled.len() == sent.len() && sender.undelivered().count() == 0 {
+                break;
+            }
+            sender.doubt_all();
+        }
+        check(&sent, &out);
+        prop_assert_eq!(out.len(), sent.len());
+        prop_assert!(settled.iter().all(|(_, state, _)| *state == ReceiptState::Delivered));
+    }
+}
+
+#[test]
+fn a_message_waits_only_for_its_own_thread() {
+    let (mut sender, mut receiver) = (SendLane::default(), ReceiveLane::default());
+    let mut frames = Vec::new();
+    for (token, thread) in [(1, 1), (2, 2), (3, 1)] {
+        sender.push(outbound(token, thread, 10));
+        frames.push(build(&mut sender).expect("there is credit").0);
+    }
+    let mut out = Vec::new();
+    receive(&mut receiver, &frames[2], &mut out);
+    assert!(out.is_empty(), "the second message of thread 1 must wait for the first");
+    receive(&mut receiver, &frames[1], &mut out);
+    assert_eq!(out.len(), 1, "thread 2 must not wait for thread 1");
+    receive(&mut receiver, &frames[0], &mut out);
+    assert_eq!(out.len(), 3);
+    assert_eq!(out[2].header.id, MessageId::from_bytes([3; 16]));
+}
+
+#[test]
+fn an_expired_message_leaves_a_gap_and_its_thread_goes_on() {
+    let (mut sender, mut receiver) = (SendLane::default(), ReceiveLane::default());
+    sender.push(outbound(1, 1, 10));
+    let lost = build(&mut sender).expect("there is credit").0;
+    let mut late = outbound(2, 1, 10);
+    late.header.expiry = 5_000;
+    sender.push(late);
+    let second = build(&mut sender).expect("there is credit").0;
+    let mut out = Vec::new();
+    receive(&mut receiver, &second, &mut out);
+    assert!(out.is_empty());
+    let mut settled = Vec::new();
+    assert_eq!(sender.expire(2_000, &mut settled), Some(5_000));
+    assert_eq!(settled.iter().map(|(token, state, _)| (*token, state.clone())).collect::<Vec<_>>(), [(1, ReceiptState::Expired)]);
+    receive(&mut receiver, &build(&mut sender).expect("the gap has to be sent").0, &mut out);
+    assert_eq!(out.iter().map(|message| message.header.kind).collect::<Vec<_>>(), [MessageKind::Gap, MessageKind::Plain]);
+    assert_eq!(out[0].header.reply_to, Some(MessageId::from_bytes([1; 16])), "the gap names what was lost");
+    receive(&mut receiver, &lost, &mut out);
+    assert_eq!(out.len(), 2, "what was given up is not handed over when it comes after all");
+}
+
+#[test]
+fn credit_is_enforced_on_both_sides() {
+    let (mut sender, mut receiver) = (SendLane::default(), ReceiveLane::default());
+    for token in 1..=40 {
+        sender.push(outbound(token, 0, 10));
+    }
+    let (frame, built) = build(&mut sender).expect("there is credit");
+    assert_eq!(u64::from(built.count), credit::INITIAL_MESSAGES, "before the first grant only the initial credit is used");
+    assert!(build(&mut sender).is_none());
+    assert!(sender.handle_credit(0, 33, 1 << 20));
+    assert_eq!(build(&mut sender).expect("credit came").1.count, 1);
+    let mut out = Vec::new();
+    receive(&mut receiver, &frame, &mut out);
+    let plenty: Vec<_> = (0..=u64::from(CREDIT_WINDOW_MESSAGES)).map(|number| receive_one(&mut receiver, 1_000 + number)).collect();
+    assert_eq!(plenty.last(), Some(&Err(receive::ReceiveError::OverCredit)), "a sender without manners is stopped at the window");
+    for _ in 0..CREDIT_WINDOW_MESSAGES / 4 {
+        receiver.give_back(CreditClass::Plain, 60);
+    }
+    assert!(receiver.give_back(CreditClass::Plain, 60), "a quarter of the window is worth a word");
+}
+
+#[test]
+fn outcomes_are_repeated_until_the_floor_has_passed() {
+    let (mut sender, mut receiver) = (SendLane::default(), ReceiveLane::default());
+    for token in 1..=3 {
+        let mut message = outbound(token, 0, 10);
+        message.header.wants_done = true;
+        sender.push(message);
+    }
+    let mut out = Vec::new();
+    receive(&mut receiver, &build(&mut sender).expect("there is credit").0, &mut out);
+    receiver.done(1);
+    receiver.refuse(2, RefusalCode::Application, "not today");
+    let (mut settled, receipt) = (Vec::new(), receiver.receipt(Lane::Normal));
+    sender.handle_receipt(&receipt, &mut settled);
+    let states: Vec<_> = settled.iter().map(|(token, state, _)| (*token, state.clone())).collect();
+    let refused = ReceiptState::Refused { code: RefusalCode::Application, reason: "not today".into() };
+    assert_eq!(states, [(1, ReceiptState::Delivered), (2, ReceiptState::Delivered), (3, ReceiptState::Delivered), (2, ReceiptState::Done), (3, refused)]);
+    assert_eq!(receiver.receipt(Lane::Normal), receipt, "it says so again, because the receipt may have been lost");
+    receiver.done(0);
+    sender.handle_receipt(&receiver.receipt(Lane::Normal), &mut settled);
+    sender.push(outbound(4, 0, 10));
+    receive(&mut receiver, &build(&mut sender).expect("there is credit").0, &mut out);
+    assert!(receiver.receipt(Lane::Normal).refused.is_empty(), "the floor has passed");
+}
+
+#[test]
+fn a_new_run_gets_everything_unsettled_again_in_order_and_marked() {
+    let mut sender = SendLane::default();
+    sender.push(outbound(1, 0, 10));
+    build(&mut sender).expect("there is credit");
+    sender.push(outbound(2, 0, 10));
+    sender.restart();
+    let (mut receiver, mut out) = (ReceiveLane::default(), Vec::new());
+    receive(&mut receiver, &build(&mut sender).expect("there is credit").0, &mut out);
+    let got: Vec<_> = out.iter().map(|message| (message.number, message.header.id.as_bytes()[0], message.header.maybe_repeated)).collect();
+    assert_eq!(got, [(0, 1, true), (1, 2, false)]);
+}
+
+fn receive_one(lane: &mut ReceiveLane, number: u64) -> Result<bool, receive::ReceiveError> {
+    let message = outbound(1, 0, 10);
+    let mut encoded = BytesMut::new();
+    message.header.encode_into(&mut encoded);
+    encoded.extend_from_slice(&message.body);
+    lane.handle_message(Lane::Normal, number, encoded.freeze(), &mut Vec::new())
+}
