@@ -112,7 +112,14 @@ impl Member {
     }
 
     /// Asks a peer for the definition of one of its skills.
-    pub(super) fn describe(&mut self, cx: &mut Shared, peer: AgentId, hash: [u8; 32], timeout: Duration, now: Now) -> Result<Token, SendError> {
+    pub(super) fn describe(
+        &mut self,
+        cx: &mut Shared,
+        peer: AgentId,
+        hash: [u8; 32],
+        timeout: Duration,
+        now: Now,
+    ) -> Result<Token, SendError> {
         if let Some(definition) = self.definitions.get(&hash).cloned() {
             let call = cx.token();
             cx.emit(Event::Definition { call, definition: Some(definition) });
@@ -175,7 +182,15 @@ impl Member {
         Ok(token)
     }
 
-    fn call_header(&self, cx: &mut Shared, request: &CallRequest, purpose: Purpose, attempt: u32, thread: ThreadId, now: Now) -> Result<MessageHeader, SendError> {
+    fn call_header(
+        &self,
+        cx: &mut Shared,
+        request: &CallRequest,
+        purpose: Purpose,
+        attempt: u32,
+        thread: ThreadId,
+        now: Now,
+    ) -> Result<MessageHeader, SendError> {
         let outgoing = Outgoing {
             to: AgentId::ZERO,
             lane: request.lane,
@@ -255,7 +270,13 @@ impl Member {
 
     /// The worker is gone: calls that may move do, the others are over.
     pub(super) fn abandon_calls_to(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
-        let affected: Vec<Token> = self.calls.calls.iter().filter(|(_, call)| call.current.as_ref().is_some_and(|current| current.peer == id)).map(|(token, _)| *token).collect();
+        let affected: Vec<Token> = self
+            .calls
+            .calls
+            .iter()
+            .filter(|(_, call)| call.current.as_ref().is_some_and(|current| current.peer == id))
+            .map(|(token, _)| *token)
+            .collect();
         for token in affected {
             if self.calls.calls.get(&token).is_some_and(Call::may_move) {
                 self.move_call(cx, token, now);
@@ -325,12 +346,24 @@ impl Member {
                     self.fail_call(cx, token, CallError::PeerGone(peer));
                 }
             }
-            ReceiptState::Queued | ReceiptState::Sent | ReceiptState::Unknown | ReceiptState::Done | ReceiptState::Refused { .. } => {}
+            ReceiptState::Queued
+            | ReceiptState::Sent
+            | ReceiptState::Unknown
+            | ReceiptState::Done
+            | ReceiptState::Refused { .. } => {}
         }
     }
 
     /// An answer, a part of one, a refusal, or a definition.
-    pub(super) fn handle_answer_message(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, header: MessageHeader, body: Bytes, now: Now) {
+    pub(super) fn handle_answer_message(
+        &mut self,
+        cx: &mut Shared,
+        sender: AgentId,
+        lane: Lane,
+        header: MessageHeader,
+        body: Bytes,
+        now: Now,
+    ) {
         let token = header.reply_to.and_then(|id| self.calls.by_message.get(&id).copied());
         let Some(token) = token else { return };
         let Some(call) = self.calls.calls.get_mut(&token) else { return };
@@ -357,7 +390,8 @@ impl Member {
                 cx.emit(Event::Definition { call: token, definition: known.then_some(body) });
             }
             _ => {
-                let refusal = Refusal::decode(&body).unwrap_or_else(|_| Refusal::new(RefusalCode::HandlerError, "the peer's refusal can't be read"));
+                let refusal = Refusal::decode(&body)
+                    .unwrap_or_else(|_| Refusal::new(RefusalCode::HandlerError, "the peer's refusal can't be read"));
                 self.handle_refusal(cx, token, refusal, now);
             }
         }
@@ -378,7 +412,11 @@ impl Member {
             call.avoided.insert(current.peer);
         }
         let skill = call.request.skill.clone().unwrap_or_default();
-        let everybody_is_busy = self.roster.holders(&skill).filter(|entry| entry.presence.is_linked()).all(|entry| call.avoided.contains(&entry.card.identity));
+        let everybody_is_busy = self
+            .roster
+            .holders(&skill)
+            .filter(|entry| entry.presence.is_linked())
+            .all(|entry| call.avoided.contains(&entry.card.identity));
         if everybody_is_busy {
             call.avoided.clear();
             call.not_before = now.monotonic + retry_after.max(TICK);

@@ -92,7 +92,9 @@ pub enum ConnectFailure {
 #[non_exhaustive]
 pub enum AdmissionError {
     /// Not known at the switchboard.
-    #[error("this invite is not known at the switchboard: it expired or was revoked, its issuer is not linked at present, or it belongs to another switchboard")]
+    #[error(
+        "this invite is not known at the switchboard: it expired or was revoked, its issuer is not linked at present, or it belongs to another switchboard"
+    )]
     Unknown,
     /// All its uses are used up.
     #[error("this invite was used already: ask for a new one")]

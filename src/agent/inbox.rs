@@ -142,7 +142,17 @@ impl Member {
     }
 
     #[allow(clippy::too_many_arguments, reason = "all of them make up one message")]
-    fn handle_plain(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, number: u64, header: MessageHeader, body: Bytes, cost: u64, now: Now) {
+    fn handle_plain(
+        &mut self,
+        cx: &mut Shared,
+        sender: AgentId,
+        lane: Lane,
+        number: u64,
+        header: MessageHeader,
+        body: Bytes,
+        cost: u64,
+        now: Now,
+    ) {
         let Some(peer) = self.peers.get_mut(&sender) else { return };
         let wants_done = header.wants_done;
         if expiry_here(header.expiry, peer.clock_offset) <= now.wall {
@@ -228,7 +238,14 @@ pub(super) fn expiry_here(expiry: u64, clock_offset: i64) -> u64 {
 }
 
 /// What the application gets to see of a message.
-pub(super) fn incoming(token: Token, sender: AgentId, lane: Lane, header: MessageHeader, body: Bytes, clock_offset: i64) -> Incoming {
+pub(super) fn incoming(
+    token: Token,
+    sender: AgentId,
+    lane: Lane,
+    header: MessageHeader,
+    body: Bytes,
+    clock_offset: i64,
+) -> Incoming {
     Incoming {
         token,
         sender,

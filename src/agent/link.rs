@@ -20,8 +20,8 @@ use super::transport::Built;
 use crate::crypto::Random;
 use crate::proto::limits::LINK_SILENCE;
 use crate::proto::{
-    AgentId, Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane, LinkKeyPair, Now, RegisterStatus,
-    RejectCode, Role, RoutingKey, ServerFrame, VERSION, sign_hello,
+    AgentId, Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane, LinkKeyPair,
+    Now, RegisterStatus, RejectCode, Role, RoutingKey, ServerFrame, VERSION, sign_hello,
 };
 
 /// Frames that went out and may still bounce. Chosen: more than the switchboard holds for a link; older ones are found missing by silence.
@@ -199,7 +199,10 @@ impl Link {
             }
             (Phase::Greeting { binding, .. }, ServerFrame::Challenge(challenge)) => {
                 if !(challenge.version_min..=challenge.version_max).contains(&VERSION) {
-                    let text = format!("it speaks versions {} to {}, this agent speaks {VERSION}", challenge.version_min, challenge.version_max);
+                    let text = format!(
+                        "it speaks versions {} to {}, this agent speaks {VERSION}",
+                        challenge.version_min, challenge.version_max
+                    );
                     self.end();
                     return LinkInput::Over(Some(LinkError::Protocol(text)));
                 }
@@ -223,7 +226,9 @@ impl Link {
                 LinkInput::Up
             }
             (Phase::Up, ServerFrame::Data(data)) => LinkInput::Data(data),
-            (Phase::Up, ServerFrame::Labels(labels)) => LinkInput::Labels { came: labels.came, gone: labels.went, reset: labels.forget_others },
+            (Phase::Up, ServerFrame::Labels(labels)) => {
+                LinkInput::Labels { came: labels.came, gone: labels.went, reset: labels.forget_others }
+            }
             (Phase::Up, ServerFrame::Bounce(Bounce { number, reason, retry_after_ms })) => match self.origin(number) {
                 Some(origin) => LinkInput::Bounced { origin, reason, retry_after: Duration::from_millis(retry_after_ms.into()) },
                 None => LinkInput::Nothing,

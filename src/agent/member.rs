@@ -89,7 +89,12 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(shared: &mut Shared, membership: Membership, founder_key: Option<FounderKey>, now: Now) -> Result<Self, super::error::SendError> {
+    pub(super) fn new(
+        shared: &mut Shared,
+        membership: Membership,
+        founder_key: Option<FounderKey>,
+        now: Now,
+    ) -> Result<Self, super::error::SendError> {
         let mut definitions = Definitions::default();
         for skill in &shared.config.skills {
             super::cards::add_definition(&mut definitions, skill)?;
@@ -183,7 +188,14 @@ impl Member {
         self.abandon_calls_to(cx, id, now);
     }
 
-    pub(super) fn handle_bounce(&mut self, cx: &mut Shared, origin: Origin, reason: BounceReason, retry_after: Duration, now: Now) {
+    pub(super) fn handle_bounce(
+        &mut self,
+        cx: &mut Shared,
+        origin: Origin,
+        reason: BounceReason,
+        retry_after: Duration,
+        now: Now,
+    ) {
         cx.counters.bounces += 1;
         match origin {
             Origin::Messages { peer: id, lane, built } => {

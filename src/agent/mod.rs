@@ -50,7 +50,9 @@ use bytes::Bytes;
 
 pub use config::{Config, SkillOffer};
 pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, SendError};
-pub use event::{CallRequest, CloseReason, Command, Content, Event, Incoming, Outgoing, PeerChange, PeerView, ReceiptState, Token};
+pub use event::{
+    CallRequest, CloseReason, Command, Content, Event, Incoming, Outgoing, PeerChange, PeerView, ReceiptState, Token,
+};
 pub use invites::InviteOptions;
 pub use member::Counters;
 pub use message::{ContentType, Refusal, RefusalCode};
@@ -107,11 +109,23 @@ impl Agent {
     pub fn host(config: Config, founder_seed: [u8; 32], random: Random, now: Now) -> Result<Self, SendError> {
         let founder = FounderKey::from_seed(founder_seed);
         let (identity, mut random, long_term) = keys(&config, random)?;
-        let membership = Membership::found(&founder, &identity, &config.name, long_term.public(), now).map_err(|error| SendError::Invalid(error.to_string()))?;
+        let membership = Membership::found(&founder, &identity, &config.name, long_term.public(), now)
+            .map_err(|error| SendError::Invalid(error.to_string()))?;
         let run = RunId::from_bytes(random.array());
         let prekeys = Prekeys::new(&mut random, now.monotonic);
         let link = Link::new(credentials(&identity, &membership), now);
-        let mut shared = Shared { config, identity, run, long_term, prekeys, link, random, events: VecDeque::new(), last_token: 0, counters: Counters::default() };
+        let mut shared = Shared {
+            config,
+            identity,
+            run,
+            long_term,
+            prekeys,
+            link,
+            random,
+            events: VecDeque::new(),
+            last_token: 0,
+            counters: Counters::default(),
+        };
         let member = Member::new(&mut shared, membership, Some(founder), now)?;
         Ok(Self { shared, stage: Stage::Member(Box::new(member)) })
     }
@@ -125,9 +139,24 @@ impl Agent {
         let run = RunId::from_bytes(random.array());
         let prekeys = Prekeys::new(&mut random, now.monotonic);
         let joining = Joining::new(ticket, &mut random);
-        let credentials = Credentials { routing: joining.routing(), key: joining.link_key(), role: Role::Stranger { mailbox: joining.mailbox() } };
+        let credentials = Credentials {
+            routing: joining.routing(),
+            key: joining.link_key(),
+            role: Role::Stranger { mailbox: joining.mailbox() },
+        };
         let link = Link::new(credentials, now);
-        let shared = Shared { config, identity, run, long_term, prekeys, link, random, events: VecDeque::new(), last_token: 0, counters: Counters::default() };
+        let shared = Shared {
+            config,
+            identity,
+            run,
+            long_term,
+            prekeys,
+            link,
+            random,
+            events: VecDeque::new(),
+            last_token: 0,
+            counters: Counters::default(),
+        };
         Ok(Self { shared, stage: Stage::Joining(Box::new(joining)) })
     }
 
@@ -195,7 +224,9 @@ impl Agent {
         }
         let frame = match &mut self.stage {
             Stage::Joining(joining) if self.shared.link.is_up() => joining.poll_transmit(&self.shared, now),
-            Stage::Member(member) if self.shared.link.is_up() || self.shared.link.is_over() => member.next_frame(&mut self.shared, now),
+            Stage::Member(member) if self.shared.link.is_up() || self.shared.link.is_over() => {
+                member.next_frame(&mut self.shared, now)
+            }
             Stage::Joining(_) | Stage::Member(_) | Stage::Over => None,
         };
         // A closing agent says goodbye to the switchboard last: it drops what comes after.
@@ -229,7 +260,9 @@ impl Agent {
             (LinkInput::Over(error), stage) => {
                 let reason = match (error, &*stage) {
                     (None, _) => CloseReason::Replaced,
-                    (Some(LinkError::Rejected { code: crate::proto::RejectCode::UnknownMailbox, .. }), Stage::Joining(_)) => CloseReason::Admission(AdmissionError::Unknown),
+                    (Some(LinkError::Rejected { code: crate::proto::RejectCode::UnknownMailbox, .. }), Stage::Joining(_)) => {
+                        CloseReason::Admission(AdmissionError::Unknown)
+                    }
                     (Some(error), Stage::Joining(_)) => CloseReason::Admission(AdmissionError::Link(error)),
                     (Some(error), _) => CloseReason::Refused(error),
                 };
@@ -249,11 +282,16 @@ impl Agent {
                 }
             }
             (LinkInput::Data(frame), Stage::Member(member)) => member.handle_data(cx, frame, now),
-            (LinkInput::Labels { came, gone, reset }, Stage::Member(member)) => member.handle_labels(cx, &came, &gone, reset, now),
-            (LinkInput::Bounced { origin, reason, retry_after }, Stage::Member(member)) => member.handle_bounce(cx, origin, reason, retry_after, now),
+            (LinkInput::Labels { came, gone, reset }, Stage::Member(member)) => {
+                member.handle_labels(cx, &came, &gone, reset, now)
+            }
+            (LinkInput::Bounced { origin, reason, retry_after }, Stage::Member(member)) => {
+                member.handle_bounce(cx, origin, reason, retry_after, now)
+            }
             (LinkInput::Registered { mailbox, status }, Stage::Member(member)) => member.handle_registered(cx, mailbox, status),
             // A stranger's request that bounced is sent again by the joiner's own timer.
-            (LinkInput::Labels { .. } | LinkInput::Bounced { .. } | LinkInput::Registered { .. }, Stage::Joining(_)) | (_, Stage::Over) => {}
+            (LinkInput::Labels { .. } | LinkInput::Bounced { .. } | LinkInput::Registered { .. }, Stage::Joining(_))
+            | (_, Stage::Over) => {}
         }
     }
 
@@ -331,7 +369,14 @@ impl Agent {
     ///
     /// # Errors
     /// [`SendError::NotOpen`] after the final answer; [`SendError::OutboxFull`] for a part.
-    pub fn answer(&mut self, request: Token, content: Content, is_final: bool, depth: u16, now: Now) -> Result<(Token, MessageId), SendError> {
+    pub fn answer(
+        &mut self,
+        request: Token,
+        content: Content,
+        is_final: bool,
+        depth: u16,
+        now: Now,
+    ) -> Result<(Token, MessageId), SendError> {
         let (member, cx) = self.member()?;
         member.answer(cx, request, content, is_final, depth, now)
     }
@@ -342,7 +387,8 @@ impl Agent {
     /// [`SendError::NotOpen`] if it is over already.
     pub fn refuse(&mut self, token: Token, refusal: &Refusal, now: Now) -> Result<(), SendError> {
         let (member, cx) = self.member()?;
-        let found = member.refuse_request(cx, token, refusal, now) || member.refuse_plain(cx, token, refusal.code, &refusal.text, now);
+        let found =
+            member.refuse_request(cx, token, refusal, now) || member.refuse_plain(cx, token, refusal.code, &refusal.text, now);
         if found { Ok(()) } else { Err(SendError::NotOpen { what: "message" }) }
     }
 
@@ -467,9 +513,18 @@ fn keys(config: &Config, mut random: Random) -> Result<(Identity, Random, KeyPai
 }
 
 fn credentials(identity: &Identity, membership: &Membership) -> Credentials {
-    Credentials { routing: membership.routing, key: identity.link_key(&membership.routing), role: Role::Member(membership.link_chain.clone()) }
+    Credentials {
+        routing: membership.routing,
+        key: identity.link_key(&membership.routing),
+        role: Role::Member(membership.link_chain.clone()),
+    }
 }
 
 fn view(entry: &roster::RosterEntry) -> PeerView {
-    PeerView { card: Arc::new(entry.card.clone()), linked: entry.presence.is_linked(), gone: entry.presence.is_gone(), run: entry.card.run }
+    PeerView {
+        card: Arc::new(entry.card.clone()),
+        linked: entry.presence.is_linked(),
+        gone: entry.presence.is_gone(),
+        run: entry.card.run,
+    }
 }

@@ -41,7 +41,15 @@ pub(super) struct Outbox {
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { bytes: 0, messages: 0, was_full: false, rings: Default::default(), staged: LaneQueue::new(STAGED), next_expiry: None, expire_at: None }
+        Self {
+            bytes: 0,
+            messages: 0,
+            was_full: false,
+            rings: Default::default(),
+            staged: LaneQueue::new(STAGED),
+            next_expiry: None,
+            expire_at: None,
+        }
     }
 }
 
@@ -68,7 +76,8 @@ impl Outbox {
 
     /// The switchboard says that this peer isn't linked: what waits for it is shown so.
     pub(super) fn note_unknown(&self, cx: &mut Shared, peer: &Peer) {
-        let tokens: Vec<Token> = peer.send.iter().flat_map(|lane| lane.undelivered()).filter(|token| *token != UNTRACKED).collect();
+        let tokens: Vec<Token> =
+            peer.send.iter().flat_map(|lane| lane.undelivered()).filter(|token| *token != UNTRACKED).collect();
         for token in tokens {
             cx.emit(Event::Receipt { token, state: ReceiptState::Unknown });
         }
@@ -95,7 +104,13 @@ impl Member {
     }
 
     /// Makes the sealed header of an application's message, within the limits.
-    pub(super) fn header(&self, cx: &mut Shared, kind: MessageKind, outgoing: &Outgoing, now: Now) -> Result<MessageHeader, SendError> {
+    pub(super) fn header(
+        &self,
+        cx: &mut Shared,
+        kind: MessageKind,
+        outgoing: &Outgoing,
+        now: Now,
+    ) -> Result<MessageHeader, SendError> {
         let got = outgoing.content.bytes.len();
         if got > BODY_MAX {
             return Err(SendError::BodyTooLarge { got, limit: BODY_MAX });
@@ -103,7 +118,8 @@ impl Member {
         if outgoing.depth > DEPTH_MAX {
             return Err(SendError::TooDeep { depth: outgoing.depth, limit: DEPTH_MAX });
         }
-        let headers = Headers::new(outgoing.headers.clone()).map_err(|_| SendError::HeadersTooLarge { got: outgoing.headers.len(), limit: HEADERS_MAX })?;
+        let headers = Headers::new(outgoing.headers.clone())
+            .map_err(|_| SendError::HeadersTooLarge { got: outgoing.headers.len(), limit: HEADERS_MAX })?;
         let ttl_ms = u32::try_from(outgoing.ttl.min(TTL_MAX).as_millis()).unwrap_or(u32::MAX);
         let id = MessageId::from_bytes(cx.random.array());
         let mut header = MessageHeader::new(id, kind, now.wall + u64::from(ttl_ms), ttl_ms);
@@ -126,7 +142,16 @@ impl Member {
 
     /// Hands a message to its peer's lane.
     #[allow(clippy::too_many_arguments, reason = "all of them make up one message")]
-    pub(super) fn queue(&mut self, cx: &mut Shared, to: AgentId, lane: Lane, token: Token, header: MessageHeader, body: Bytes, now: Now) -> Result<(), SendError> {
+    pub(super) fn queue(
+        &mut self,
+        cx: &mut Shared,
+        to: AgentId,
+        lane: Lane,
+        token: Token,
+        header: MessageHeader,
+        body: Bytes,
+        now: Now,
+    ) -> Result<(), SendError> {
         let expiry = header.expiry;
         let linked = self.roster.get(&to).is_some_and(|entry| entry.presence.is_linked());
         let peer = self.peer_mut(to).ok_or(SendError::PeerUnknown(to))?;
@@ -147,7 +172,15 @@ impl Member {
     }
 
     /// Sends something of the agent's own, which needs no receipt.
-    pub(super) fn queue_untracked(&mut self, cx: &mut Shared, to: AgentId, lane: Lane, header: MessageHeader, body: Bytes, now: Now) {
+    pub(super) fn queue_untracked(
+        &mut self,
+        cx: &mut Shared,
+        to: AgentId,
+        lane: Lane,
+        header: MessageHeader,
+        body: Bytes,
+        now: Now,
+    ) {
         // The only error is a peer without a card, for whom there is nothing to say.
         let _ = self.queue(cx, to, lane, UNTRACKED, header, body, now);
     }
@@ -171,7 +204,10 @@ impl Member {
             }
         }
         let below = |used: usize, limit: usize| used < limit - limit / 4;
-        if self.outbox.was_full && below(self.outbox.messages, cx.config.outbox_messages) && below(self.outbox.bytes, cx.config.outbox_bytes) {
+        if self.outbox.was_full
+            && below(self.outbox.messages, cx.config.outbox_messages)
+            && below(self.outbox.bytes, cx.config.outbox_bytes)
+        {
             self.outbox.was_full = false;
             cx.emit(Event::Space);
         }

@@ -118,7 +118,10 @@ impl Peer {
     /// sides; otherwise the newest, because whoever opened it has given up the others. Returns the sessions that had to go.
     pub(super) fn establish(&mut self, session: Session, crossed: bool, now: Now) -> Vec<SessionId> {
         let keep_present = crossed
-            && self.sending.and_then(|id| self.sessions.iter().find(|present| present.id() == id)).is_some_and(|present| present.initiator() < session.initiator());
+            && self
+                .sending
+                .and_then(|id| self.sessions.iter().find(|present| present.id() == id))
+                .is_some_and(|present| present.initiator() < session.initiator());
         if !keep_present {
             self.sending = Some(session.id());
         }
@@ -242,7 +245,11 @@ impl Peer {
 
     fn control_is_due(&self, now: Now) -> bool {
         let due = &self.due;
-        self.has_session() && (due.probe || due.goodbye.is_some() || !due.heartbeats.is_empty() || due.receipts_at.is_some_and(|at| at <= now.monotonic))
+        self.has_session()
+            && (due.probe
+                || due.goodbye.is_some()
+                || !due.heartbeats.is_empty()
+                || due.receipts_at.is_some_and(|at| at <= now.monotonic))
     }
 
     /// Whether any message waits that a session would carry.
@@ -313,7 +320,9 @@ impl Peer {
             }
         }
         self.due.all_credits = false;
-        if !self.due.heartbeats.is_empty() && room >= 1 + section::SECTION_HEADER_LEN + 16 * HEARTBEATS.min(self.due.heartbeats.len()) {
+        if !self.due.heartbeats.is_empty()
+            && room >= 1 + section::SECTION_HEADER_LEN + 16 * HEARTBEATS.min(self.due.heartbeats.len())
+        {
             let rest = self.due.heartbeats.split_off(HEARTBEATS.min(self.due.heartbeats.len()));
             put_heartbeat(builder.buffer(), &self.due.heartbeats);
             room -= 1 + section::SECTION_HEADER_LEN + 16 * self.due.heartbeats.len();

@@ -62,13 +62,27 @@ impl Requests {
 
 impl Member {
     #[allow(clippy::too_many_arguments, reason = "all of them make up one message")]
-    pub(super) fn handle_request(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, header: MessageHeader, body: Bytes, cost: u64, now: Now) {
-        let Some((offset, entry)) = self.peers.get(&sender).map(|peer| peer.clock_offset).zip(self.roster.get(&sender)) else { return };
+    pub(super) fn handle_request(
+        &mut self,
+        cx: &mut Shared,
+        sender: AgentId,
+        lane: Lane,
+        header: MessageHeader,
+        body: Bytes,
+        cost: u64,
+        now: Now,
+    ) {
+        let Some((offset, entry)) = self.peers.get(&sender).map(|peer| peer.clock_offset).zip(self.roster.get(&sender)) else {
+            return;
+        };
         let offered = header.skill.as_ref().is_none_or(|skill| self.roster.own().skill(skill).is_some());
         let refusal = if expiry_here(header.expiry, offset) <= now.wall {
             Some(Refusal::new(RefusalCode::Expired, "it came too late"))
         } else if !entry.card.member.rights.originate {
-            Some(Refusal::new(RefusalCode::NotPermitted, "the caller's certificate does not include the right to originate tasks"))
+            Some(Refusal::new(
+                RefusalCode::NotPermitted,
+                "the caller's certificate does not include the right to originate tasks",
+            ))
         } else if !offered {
             Some(Refusal::new(RefusalCode::SkillUnknown, "this agent does not offer the skill"))
         } else {
@@ -85,7 +99,9 @@ impl Member {
         }
         let token = cx.token();
         self.requests.by_id.insert((sender, header.id), token);
-        self.requests.requests.insert(token, Request { sender, id: header.id, lane, thread: header.thread, cost, cancelled: false });
+        self.requests
+            .requests
+            .insert(token, Request { sender, id: header.id, lane, thread: header.thread, cost, cancelled: false });
         self.requests.heartbeat_at.get_or_insert(now.monotonic + HEARTBEAT_INTERVAL);
         cx.emit(Event::Request(incoming(token, sender, lane, header, body, offset)));
     }
@@ -114,12 +130,21 @@ impl Member {
 
     /// The caller is gone: nobody waits for these answers.
     pub(super) fn cancel_requests_of(&mut self, cx: &mut Shared, id: AgentId) {
-        let affected: Vec<Token> = self.requests.requests.iter().filter(|(_, request)| request.sender == id).map(|(token, _)| *token).collect();
+        let affected: Vec<Token> =
+            self.requests.requests.iter().filter(|(_, request)| request.sender == id).map(|(token, _)| *token).collect();
         affected.into_iter().for_each(|token| self.cancel_request(cx, token));
     }
 
     /// Answers a request: with a part, or finally. Parts are bounded by the outbox, the final answer always finds room.
-    pub(super) fn answer(&mut self, cx: &mut Shared, request: Token, content: Content, is_final: bool, depth: u16, now: Now) -> Result<(Token, MessageId), SendError> {
+    pub(super) fn answer(
+        &mut self,
+        cx: &mut Shared,
+        request: Token,
+        content: Content,
+        is_final: bool,
+        depth: u16,
+        now: Now,
+    ) -> Result<(Token, MessageId), SendError> {
         let Some(entry) = self.requests.requests.get(&request) else { return Err(SendError::NotOpen { what: "request" }) };
         let outgoing = Outgoing {
             to: entry.sender,
@@ -165,15 +190,32 @@ impl Member {
     }
 
     /// Refuses a message that the application never sees.
-    pub(super) fn send_refusal(&mut self, cx: &mut Shared, to: AgentId, lane: Lane, header: &MessageHeader, refusal: &Refusal, now: Now) {
+    pub(super) fn send_refusal(
+        &mut self,
+        cx: &mut Shared,
+        to: AgentId,
+        lane: Lane,
+        header: &MessageHeader,
+        refusal: &Refusal,
+        now: Now,
+    ) {
         let mut answer = Self::own_header(cx, MessageKind::Refusal, TTL_MAX, now);
         answer.reply_to = Some(header.id);
         answer.thread = header.thread;
         self.queue_untracked(cx, to, lane, answer, refusal.encode(), now);
     }
 
-    pub(super) fn answer_describe(&mut self, cx: &mut Shared, to: AgentId, lane: Lane, header: &MessageHeader, hash: &[u8], now: Now) {
-        let definition = <[u8; 32]>::try_from(hash).ok().and_then(|hash| self.definitions.own(&hash).cloned()).unwrap_or_default();
+    pub(super) fn answer_describe(
+        &mut self,
+        cx: &mut Shared,
+        to: AgentId,
+        lane: Lane,
+        header: &MessageHeader,
+        hash: &[u8],
+        now: Now,
+    ) {
+        let definition =
+            <[u8; 32]>::try_from(hash).ok().and_then(|hash| self.definitions.own(&hash).cloned()).unwrap_or_default();
         let mut answer = Self::own_header(cx, MessageKind::Definition, ANSWER_TTL, now);
         answer.reply_to = Some(header.id);
         answer.content_type = super::message::ContentType::Bytes;
@@ -189,7 +231,8 @@ impl Member {
         if self.requests.turned_at + LOOP_STALL <= now.monotonic {
             return;
         }
-        let running: Vec<(AgentId, MessageId)> = self.requests.requests.values().map(|request| (request.sender, request.id)).collect();
+        let running: Vec<(AgentId, MessageId)> =
+            self.requests.requests.values().map(|request| (request.sender, request.id)).collect();
         for (sender, id) in running {
             if let Some(peer) = self.peers.get_mut(&sender) {
                 peer.owe_heartbeat(id);

@@ -44,7 +44,8 @@ impl Strays {
     }
 
     fn take(&mut self, session: SessionId) -> Vec<DataFrame> {
-        let (found, rest) = std::mem::take(&mut self.frames).into_iter().partition(|(_, frame)| frame.header().session == session);
+        let (found, rest) =
+            std::mem::take(&mut self.frames).into_iter().partition(|(_, frame)| frame.header().session == session);
         self.frames = rest;
         let found: VecDeque<(Duration, DataFrame)> = found;
         found.into_iter().map(|(_, frame)| frame).collect()
@@ -174,7 +175,8 @@ impl Member {
             cx.counters.refused_frames += 1;
             return;
         };
-        let card = Card::parse(Bytes::copy_from_slice(&opening.hello().card)).and_then(|card| card.verify(&self.membership.founder, now.wall));
+        let card = Card::parse(Bytes::copy_from_slice(&opening.hello().card))
+            .and_then(|card| card.verify(&self.membership.founder, now.wall));
         let Ok(card) = card else {
             cx.counters.refused_cards += 1;
             return;
@@ -228,7 +230,10 @@ impl Member {
     fn handle_answer(&mut self, cx: &mut Shared, frame: &DataFrame, now: Now) {
         let session_id = frame.header().session;
         let id = self.sessions.get(&session_id).copied();
-        let pending = id.and_then(|id| self.peers.get(&id)).and_then(|peer| peer.pending.as_ref()).filter(|pending| pending.session == session_id);
+        let pending = id
+            .and_then(|id| self.peers.get(&id))
+            .and_then(|peer| peer.pending.as_ref())
+            .filter(|pending| pending.session == session_id);
         let (Some(id), Some(pending)) = (id, pending) else {
             cx.counters.refused_frames += 1;
             return;

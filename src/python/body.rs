@@ -15,8 +15,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    IntoPyDict, PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView,
-    PyString, PyTuple, PyType,
+    IntoPyDict, PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple, PyType,
 };
 use rmp::encode::{self, ByteBuf};
 
@@ -49,10 +48,7 @@ impl TryFrom<u8> for ContentType {
             1 => Ok(Self::Bytes),
             2 => Ok(Self::Text),
             3 => Ok(Self::MessagePack),
-            _ => Err(DecodeError {
-                what: "a body of unknown content type",
-                offset: 0,
-            }),
+            _ => Err(DecodeError { what: "a body of unknown content type", offset: 0 }),
         }
     }
 }
@@ -63,10 +59,7 @@ impl TryFrom<u8> for ContentType {
 ///
 /// [`EncodeError`] when a value has no exact form on the wire, or the body is larger than [`BODY_LIMIT`].
 pub(crate) fn encode(body: &Bound<'_, PyAny>) -> Result<(ContentType, Bytes), EncodeError> {
-    encode_top(body).map_err(|fault| EncodeError {
-        root: "body",
-        fault,
-    })
+    encode_top(body).map_err(|fault| EncodeError { root: "body", fault })
 }
 
 /// Encodes the arguments of a call: an array of the positional ones and a map of the named ones.
@@ -74,27 +67,12 @@ pub(crate) fn encode(body: &Bound<'_, PyAny>) -> Result<(ContentType, Bytes), En
 /// # Errors
 ///
 /// As [`encode`]; the path begins with `args` or `kwargs`.
-pub(crate) fn encode_arguments(
-    args: &Bound<'_, PyTuple>,
-    kwargs: &Bound<'_, PyDict>,
-) -> Result<Bytes, EncodeError> {
+pub(crate) fn encode_arguments(args: &Bound<'_, PyTuple>, kwargs: &Bound<'_, PyDict>) -> Result<Bytes, EncodeError> {
     let mut encoder = Encoder::default();
-    encoder.array_length(2).map_err(|fault| EncodeError {
-        root: "args",
-        fault,
-    })?;
-    encoder.tuple(args, 1).map_err(|fault| EncodeError {
-        root: "args",
-        fault,
-    })?;
-    encoder.dictionary(kwargs, 1).map_err(|fault| EncodeError {
-        root: "kwargs",
-        fault,
-    })?;
-    encoder.finish().map_err(|fault| EncodeError {
-        root: "args",
-        fault,
-    })
+    encoder.array_length(2).map_err(|fault| EncodeError { root: "args", fault })?;
+    encoder.tuple(args, 1).map_err(|fault| EncodeError { root: "args", fault })?;
+    encoder.dictionary(kwargs, 1).map_err(|fault| EncodeError { root: "kwargs", fault })?;
+    encoder.finish().map_err(|fault| EncodeError { root: "args", fault })
 }
 
 /// Encodes the headers of a message: a map.
@@ -104,13 +82,7 @@ pub(crate) fn encode_arguments(
 /// As [`encode`]; the path begins with `headers`.
 pub(crate) fn encode_headers(headers: &Bound<'_, PyDict>) -> Result<Bytes, EncodeError> {
     let mut encoder = Encoder::default();
-    encoder
-        .dictionary(headers, 0)
-        .and_then(|()| encoder.finish())
-        .map_err(|fault| EncodeError {
-            root: "headers",
-            fault,
-        })
+    encoder.dictionary(headers, 0).and_then(|()| encoder.finish()).map_err(|fault| EncodeError { root: "headers", fault })
 }
 
 /// Builds the Python object of a received body.
@@ -118,24 +90,14 @@ pub(crate) fn encode_headers(headers: &Bound<'_, PyDict>) -> Result<Bytes, Encod
 /// # Errors
 ///
 /// [`DecodeError`] when the bytes aren't what the content type says.
-pub(crate) fn decode<'py>(
-    py: Python<'py>,
-    content_type: ContentType,
-    data: &[u8],
-) -> Result<Bound<'py, PyAny>, DecodeError> {
+pub(crate) fn decode<'py>(py: Python<'py>, content_type: ContentType, data: &[u8]) -> Result<Bound<'py, PyAny>, DecodeError> {
     match content_type {
         ContentType::None if data.is_empty() => Ok(py.None().into_bound(py)),
-        ContentType::None => Err(DecodeError {
-            what: "a body where there should be none",
-            offset: 0,
-        }),
+        ContentType::None => Err(DecodeError { what: "a body where there should be none", offset: 0 }),
         ContentType::Bytes => Ok(PyBytes::new(py, data).into_any()),
         ContentType::Text => match std::str::from_utf8(data) {
             Ok(text) => Ok(PyString::new(py, text).into_any()),
-            Err(error) => Err(DecodeError {
-                what: "text that isn't UTF-8",
-                offset: error.valid_up_to(),
-            }),
+            Err(error) => Err(DecodeError { what: "text that isn't UTF-8", offset: error.valid_up_to() }),
         },
         ContentType::MessagePack => super::unpack::unpack(py, data),
     }
@@ -170,11 +132,7 @@ impl fmt::Display for EncodeError {
             match step {
                 Step::Index(index) => write!(f, "[{index}]")?,
                 Step::Key(key) if is_identifier(key) => write!(f, ".{key}")?,
-                Step::Key(key) => write!(
-                    f,
-                    "[{:?}]",
-                    key.chars().take(SHOWN_KEY_LENGTH).collect::<String>()
-                )?,
+                Step::Key(key) => write!(f, "[{:?}]", key.chars().take(SHOWN_KEY_LENGTH).collect::<String>())?,
             }
         }
         write!(f, ": {}", self.fault.problem)
@@ -204,19 +162,11 @@ enum Step {
 type Outcome<T> = Result<T, Box<Fault>>;
 
 fn fault(problem: impl Into<String>) -> Box<Fault> {
-    Box::new(Fault {
-        steps_outwards: Vec::new(),
-        problem: problem.into(),
-        cause: None,
-    })
+    Box::new(Fault { steps_outwards: Vec::new(), problem: problem.into(), cause: None })
 }
 
 fn raised(problem: impl Into<String>, cause: PyErr) -> Box<Fault> {
-    Box::new(Fault {
-        steps_outwards: Vec::new(),
-        problem: problem.into(),
-        cause: Some(cause),
-    })
+    Box::new(Fault { steps_outwards: Vec::new(), problem: problem.into(), cause: Some(cause) })
 }
 
 fn inside<T>(outcome: Outcome<T>, step: impl FnOnce() -> Step) -> Outcome<T> {
@@ -254,18 +204,11 @@ fn within_limit(length: usize) -> Outcome<()> {
     if length <= BODY_LIMIT {
         return Ok(());
     }
-    Err(fault(format!(
-        "is larger than {BODY_LIMIT} bytes, the most that one message carries; send it in parts"
-    )))
+    Err(fault(format!("is larger than {BODY_LIMIT} bytes, the most that one message carries; send it in parts")))
 }
 
 fn utf8<'a>(text: &'a Bound<'_, PyString>) -> Outcome<&'a str> {
-    text.to_str().map_err(|error| {
-        raised(
-            "str with lone surrogates can't be sent; encode it to bytes",
-            error,
-        )
-    })
+    text.to_str().map_err(|error| raised("str with lone surrogates can't be sent; encode it to bytes", error))
 }
 
 /// Copies a `bytearray` or `memoryview`: unlike `bytes` they may change while they are read, so they aren't borrowed.
@@ -276,12 +219,8 @@ fn copied_buffer(value: &Bound<'_, PyAny>) -> Outcome<Option<Vec<u8>>> {
     let Ok(view) = value.cast::<PyMemoryView>() else {
         return Ok(None);
     };
-    let copy = view
-        .call_method0(intern!(view.py(), "tobytes"))
-        .map_err(|error| raised("memoryview can't be read", error))?;
-    let bytes: Vec<u8> = copy
-        .extract()
-        .map_err(|error: PyErr| raised("memoryview can't be read", error))?;
+    let copy = view.call_method0(intern!(view.py(), "tobytes")).map_err(|error| raised("memoryview can't be read", error))?;
+    let bytes: Vec<u8> = copy.extract().map_err(|error: PyErr| raised("memoryview can't be read", error))?;
     Ok(Some(bytes))
 }
 
@@ -385,12 +324,7 @@ impl Encoder {
         self.sequence(tuple.len(), tuple.iter(), depth)
     }
 
-    fn sequence<'py>(
-        &mut self,
-        length: usize,
-        items: impl Iterator<Item = Bound<'py, PyAny>>,
-        depth: usize,
-    ) -> Outcome<()> {
+    fn sequence<'py>(&mut self, length: usize, items: impl Iterator<Item = Bound<'py, PyAny>>, depth: usize) -> Outcome<()> {
         nested(depth)?;
         self.array_length(length)?;
         let mut taken = 0;
@@ -398,11 +332,7 @@ impl Encoder {
             inside(self.value(&item, depth + 1), || Step::Index(taken))?;
             taken += 1;
         }
-        if taken == length {
-            Ok(())
-        } else {
-            Err(fault("list was changed while it was being sent"))
-        }
+        if taken == length { Ok(()) } else { Err(fault("list was changed while it was being sent")) }
     }
 
     fn dictionary(&mut self, dictionary: &Bound<'_, PyDict>, depth: usize) -> Outcome<()> {
@@ -417,45 +347,27 @@ impl Encoder {
                 break;
             };
             let Ok(key) = key.cast::<PyString>() else {
-                return Err(fault(format!(
-                    "dict keys must be str, not {}",
-                    type_name(&key)
-                )));
+                return Err(fault(format!("dict keys must be str, not {}", type_name(&key))));
             };
             let key = utf8(key)?;
             self.text(key)?;
             inside(self.value(&value, depth + 1), || Step::Key(key.to_owned()))?;
             taken += 1;
         }
-        if taken == length {
-            Ok(())
-        } else {
-            Err(fault("dict was changed while it was being sent"))
-        }
+        if taken == length { Ok(()) } else { Err(fault("dict was changed while it was being sent")) }
     }
 
-    fn dataclass(
-        &mut self,
-        value: &Bound<'_, PyAny>,
-        fields: &Bound<'_, PyTuple>,
-        depth: usize,
-    ) -> Outcome<()> {
+    fn dataclass(&mut self, value: &Bound<'_, PyAny>, fields: &Bound<'_, PyTuple>, depth: usize) -> Outcome<()> {
         nested(depth)?;
         self.map_length(fields.len())?;
         for field in fields {
             let unreadable = |error| raised("dataclass has a field that can't be read", error);
-            let name = field
-                .getattr(intern!(value.py(), "name"))
-                .map_err(unreadable)?;
-            let name = name
-                .cast::<PyString>()
-                .map_err(|error| unreadable(error.into()))?;
+            let name = field.getattr(intern!(value.py(), "name")).map_err(unreadable)?;
+            let name = name.cast::<PyString>().map_err(|error| unreadable(error.into()))?;
             let key = utf8(name)?;
             self.text(key)?;
             let content = value.getattr(name).map_err(unreadable)?;
-            inside(self.value(&content, depth + 1), || {
-                Step::Key(key.to_owned())
-            })?;
+            inside(self.value(&content, depth + 1), || Step::Key(key.to_owned()))?;
         }
         Ok(())
     }
@@ -486,41 +398,25 @@ fn dataclass_fields<'py>(value: &Bound<'py, PyAny>) -> Outcome<Option<Bound<'py,
     static FIELDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
     let unreadable = |error| raised("dataclass can't be read", error);
-    if !value
-        .get_type()
-        .hasattr(intern!(py, "__dataclass_fields__"))
-        .map_err(unreadable)?
-        || value.is_instance_of::<PyType>()
-    {
+    if !value.get_type().hasattr(intern!(py, "__dataclass_fields__")).map_err(unreadable)? || value.is_instance_of::<PyType>() {
         return Ok(None);
     }
-    let fields = FIELDS
-        .import(py, "dataclasses", "fields")
-        .map_err(unreadable)?
-        .call1((value,))
-        .map_err(unreadable)?;
-    fields
-        .cast_into::<PyTuple>()
-        .map(Some)
-        .map_err(|error| unreadable(error.into()))
+    let fields = FIELDS.import(py, "dataclasses", "fields").map_err(unreadable)?.call1((value,)).map_err(unreadable)?;
+    fields.cast_into::<PyTuple>().map(Some).map_err(|error| unreadable(error.into()))
 }
 
 /// Returns the plain form of a pydantic model (a dictionary, unless it has a root type), told by its method so that pydantic needn't be there.
 fn pydantic_dump<'py>(value: &Bound<'py, PyAny>) -> Outcome<Option<Bound<'py, PyAny>>> {
     let py = value.py();
     let class = value.get_type();
-    let is_model = class
-        .hasattr(intern!(py, "model_dump"))
-        .and_then(|has| Ok(has && class.hasattr(intern!(py, "model_fields"))?));
+    let is_model =
+        class.hasattr(intern!(py, "model_dump")).and_then(|has| Ok(has && class.hasattr(intern!(py, "model_fields"))?));
     if !is_model.unwrap_or(false) {
         return Ok(None);
     }
     let undumped = |error| raised(format!("{} can't be dumped", type_name(value)), error);
     let options = [("mode", "python")].into_py_dict(py).map_err(undumped)?;
-    value
-        .call_method(intern!(py, "model_dump"), (), Some(&options))
-        .map(Some)
-        .map_err(undumped)
+    value.call_method(intern!(py, "model_dump"), (), Some(&options)).map(Some).map_err(undumped)
 }
 
 fn unsendable(value: &Bound<'_, PyAny>) -> String {
@@ -528,36 +424,18 @@ fn unsendable(value: &Bound<'_, PyAny>) -> String {
     let advice = match name.as_str() {
         "datetime" | "date" | "time" => "send its isoformat()",
         "timedelta" => "send its total_seconds()",
-        "set" | "frozenset" | "deque" | "generator" | "range" | "dict_keys" | "dict_values" => {
-            "send a list of it"
-        }
-        "Decimal" | "UUID" | "PosixPath" | "WindowsPath" | "PurePosixPath" | "PureWindowsPath" => {
-            "send its str()"
-        }
+        "set" | "frozenset" | "deque" | "generator" | "range" | "dict_keys" | "dict_values" => "send a list of it",
+        "Decimal" | "UUID" | "PosixPath" | "WindowsPath" | "PurePosixPath" | "PureWindowsPath" => "send its str()",
         "complex" => "send its real and imag parts",
         "ndarray" => "send its tolist() or tobytes()",
         "coroutine" | "Call" | "Future" | "Task" => "await it first",
-        _ if value
-            .hasattr(intern!(value.py(), "__members__"))
-            .unwrap_or(false) =>
-        {
-            "send an instance"
-        }
-        _ if value
-            .get_type()
-            .hasattr(intern!(value.py(), "__members__"))
-            .unwrap_or(false) =>
-        {
-            "send its value"
-        }
+        _ if value.hasattr(intern!(value.py(), "__members__")).unwrap_or(false) => "send an instance",
+        _ if value.get_type().hasattr(intern!(value.py(), "__members__")).unwrap_or(false) => "send its value",
         _ => "send str, bytes, numbers, lists, dicts, dataclasses or pydantic models",
     };
     format!("{name} can't be sent; {advice}")
 }
 
 fn type_name(value: &Bound<'_, PyAny>) -> String {
-    value
-        .get_type()
-        .name()
-        .map_or_else(|_| "object".to_owned(), |name| name.to_string())
+    value.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string())
 }

@@ -70,17 +70,12 @@ impl Face {
     }
 
     fn new(class: &'static str, text: String) -> Self {
-        Self {
-            class,
-            text,
-            attributes: Vec::new(),
-        }
+        Self { class, text, attributes: Vec::new() }
     }
 
     fn raise(self, py: Python<'_>) -> PyResult<PyErr> {
         static EXCEPTIONS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-        let module = EXCEPTIONS
-            .get_or_try_init(py, || py.import("a2alinker.exceptions").map(Bound::unbind))?;
+        let module = EXCEPTIONS.get_or_try_init(py, || py.import("a2alinker.exceptions").map(Bound::unbind))?;
         let attributes = PyDict::new(py);
         for (name, value) in self.attributes {
             match value {
@@ -89,8 +84,6 @@ impl Face {
             }
         }
         let class = module.bind(py).getattr(self.class)?;
-        class
-            .call((self.text,), Some(&attributes))
-            .map(PyErr::from_value)
+        class.call((self.text,), Some(&attributes)).map(PyErr::from_value)
     }
 }

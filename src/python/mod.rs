@@ -38,8 +38,8 @@ fn encode_body<'py>(body: &Bound<'py, PyAny>) -> PyResult<(u8, Bound<'py, PyByte
 /// Builds the body that [`encode_body`] took apart.
 #[pyfunction]
 fn decode_body<'py>(content_type: u8, data: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
-    let decoded = ContentType::try_from(content_type)
-        .and_then(|content_type| body::decode(data.py(), content_type, data.as_bytes()));
+    let decoded =
+        ContentType::try_from(content_type).and_then(|content_type| body::decode(data.py(), content_type, data.as_bytes()));
     Ok(decoded.map_err(Error::from)?)
 }
 

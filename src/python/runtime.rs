@@ -30,14 +30,8 @@ pub(super) fn handle() -> PyResult<&'static Handle> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime.handle());
     }
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .thread_name("a2alinker")
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| {
-        PyOSError::new_err(format!("can't start the threads of a2alinker: {error}"))
-    })?;
+    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name("a2alinker").enable_all().build();
+    let runtime = runtime.map_err(|error| PyOSError::new_err(format!("can't start the threads of a2alinker: {error}")))?;
     Ok(RUNTIME.get_or_init(|| runtime).handle())
 }
 
@@ -47,11 +41,7 @@ pub(super) fn handle() -> PyResult<&'static Handle> {
 ///
 /// [`Error::Forked`].
 pub(super) fn check() -> PyResult<()> {
-    if is_alive() {
-        Ok(())
-    } else {
-        Err(Error::Forked.into())
-    }
+    if is_alive() { Ok(()) } else { Err(Error::Forked.into()) }
 }
 
 /// Tells whether this is the process that the runtime belongs to.
@@ -66,10 +56,7 @@ pub(super) fn watch_forks(module: &Bound<'_, PyModule>) -> PyResult<()> {
         return Ok(());
     };
     let options = pyo3::types::PyDict::new(module.py());
-    options.set_item(
-        "after_in_child",
-        wrap_pyfunction!(runtime_ends_here, module)?,
-    )?;
+    options.set_item("after_in_child", wrap_pyfunction!(runtime_ends_here, module)?)?;
     register.call((), Some(&options))?;
     Ok(())
 }

@@ -15,18 +15,9 @@ use super::body::{DEPTH_LIMIT, DecodeError};
 ///
 /// [`DecodeError`] for anything but exactly one well-formed value of the types that bodies have.
 pub(super) fn unpack<'py>(py: Python<'py>, data: &[u8]) -> Result<Bound<'py, PyAny>, DecodeError> {
-    let mut decoder = Decoder {
-        py,
-        data,
-        position: 0,
-        owed: 0,
-    };
+    let mut decoder = Decoder { py, data, position: 0, owed: 0 };
     let value = decoder.value(0)?;
-    if decoder.position == data.len() {
-        Ok(value)
-    } else {
-        Err(decoder.error("bytes after the end of a value"))
-    }
+    if decoder.position == data.len() { Ok(value) } else { Err(decoder.error("bytes after the end of a value")) }
 }
 
 struct Decoder<'a, 'py> {
@@ -47,49 +38,20 @@ impl<'a, 'py> Decoder<'a, 'py> {
             Marker::False => Ok(PyBool::new(py, false).to_owned().into_any()),
             Marker::FixPos(value) => Ok(self.integer(value)),
             Marker::FixNeg(value) => Ok(self.integer(value)),
-            Marker::U8 => self
-                .array()
-                .map(|bytes| self.integer(u8::from_be_bytes(bytes))),
-            Marker::U16 => self
-                .array()
-                .map(|bytes| self.integer(u16::from_be_bytes(bytes))),
-            Marker::U32 => self
-                .array()
-                .map(|bytes| self.integer(u32::from_be_bytes(bytes))),
-            Marker::U64 => self
-                .array()
-                .map(|bytes| self.integer(u64::from_be_bytes(bytes))),
-            Marker::I8 => self
-                .array()
-                .map(|bytes| self.integer(i8::from_be_bytes(bytes))),
-            Marker::I16 => self
-                .array()
-                .map(|bytes| self.integer(i16::from_be_bytes(bytes))),
-            Marker::I32 => self
-                .array()
-                .map(|bytes| self.integer(i32::from_be_bytes(bytes))),
-            Marker::I64 => self
-                .array()
-                .map(|bytes| self.integer(i64::from_be_bytes(bytes))),
-            Marker::F32 => self
-                .array()
-                .map(|bytes| PyFloat::new(py, f32::from_be_bytes(bytes).into()).into_any()),
-            Marker::F64 => self
-                .array()
-                .map(|bytes| PyFloat::new(py, f64::from_be_bytes(bytes)).into_any()),
+            Marker::U8 => self.array().map(|bytes| self.integer(u8::from_be_bytes(bytes))),
+            Marker::U16 => self.array().map(|bytes| self.integer(u16::from_be_bytes(bytes))),
+            Marker::U32 => self.array().map(|bytes| self.integer(u32::from_be_bytes(bytes))),
+            Marker::U64 => self.array().map(|bytes| self.integer(u64::from_be_bytes(bytes))),
+            Marker::I8 => self.array().map(|bytes| self.integer(i8::from_be_bytes(bytes))),
+            Marker::I16 => self.array().map(|bytes| self.integer(i16::from_be_bytes(bytes))),
+            Marker::I32 => self.array().map(|bytes| self.integer(i32::from_be_bytes(bytes))),
+            Marker::I64 => self.array().map(|bytes| self.integer(i64::from_be_bytes(bytes))),
+            Marker::F32 => self.array().map(|bytes| PyFloat::new(py, f32::from_be_bytes(bytes).into()).into_any()),
+            Marker::F64 => self.array().map(|bytes| PyFloat::new(py, f64::from_be_bytes(bytes)).into_any()),
             Marker::FixStr(length) => self.text(length.into()).map(Bound::into_any),
-            Marker::Str8 => self
-                .length8()
-                .and_then(|length| self.text(length))
-                .map(Bound::into_any),
-            Marker::Str16 => self
-                .length16()
-                .and_then(|length| self.text(length))
-                .map(Bound::into_any),
-            Marker::Str32 => self
-                .length32()
-                .and_then(|length| self.text(length))
-                .map(Bound::into_any),
+            Marker::Str8 => self.length8().and_then(|length| self.text(length)).map(Bound::into_any),
+            Marker::Str16 => self.length16().and_then(|length| self.text(length)).map(Bound::into_any),
+            Marker::Str32 => self.length32().and_then(|length| self.text(length)).map(Bound::into_any),
             Marker::Bin8 => self.length8().and_then(|length| self.binary(length)),
             Marker::Bin16 => self.length16().and_then(|length| self.binary(length)),
             Marker::Bin32 => self.length32().and_then(|length| self.binary(length)),
@@ -97,17 +59,11 @@ impl<'a, 'py> Decoder<'a, 'py> {
             Marker::Array16 => self.length16().and_then(|length| self.list(length, depth)),
             Marker::Array32 => self.length32().and_then(|length| self.list(length, depth)),
             Marker::FixMap(length) => self.dictionary(length.into(), depth),
-            Marker::Map16 => self
-                .length16()
-                .and_then(|length| self.dictionary(length, depth)),
-            Marker::Map32 => self
-                .length32()
-                .and_then(|length| self.dictionary(length, depth)),
-            Marker::FixExt1
-            | Marker::FixExt2
-            | Marker::FixExt4
-            | Marker::FixExt8
-            | Marker::FixExt16 => Err(self.error(EXTENSION)),
+            Marker::Map16 => self.length16().and_then(|length| self.dictionary(length, depth)),
+            Marker::Map32 => self.length32().and_then(|length| self.dictionary(length, depth)),
+            Marker::FixExt1 | Marker::FixExt2 | Marker::FixExt4 | Marker::FixExt8 | Marker::FixExt16 => {
+                Err(self.error(EXTENSION))
+            }
             Marker::Ext8 | Marker::Ext16 | Marker::Ext32 => Err(self.error(EXTENSION)),
             Marker::Reserved => Err(self.error("the reserved MessagePack marker")),
         }
@@ -135,8 +91,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     fn binary(&mut self, length: usize) -> Result<Bound<'py, PyAny>, DecodeError> {
-        self.take(length)
-            .map(|bytes| PyBytes::new(self.py, bytes).into_any())
+        self.take(length).map(|bytes| PyBytes::new(self.py, bytes).into_any())
     }
 
     fn list(&mut self, length: usize, depth: usize) -> Result<Bound<'py, PyAny>, DecodeError> {
@@ -146,16 +101,10 @@ impl<'a, 'py> Decoder<'a, 'py> {
             self.owed -= 1;
             items.push(self.value(depth + 1)?);
         }
-        PyList::new(self.py, items)
-            .map(Bound::into_any)
-            .map_err(|_| self.error(OUT_OF_MEMORY))
+        PyList::new(self.py, items).map(Bound::into_any).map_err(|_| self.error(OUT_OF_MEMORY))
     }
 
-    fn dictionary(
-        &mut self,
-        length: usize,
-        depth: usize,
-    ) -> Result<Bound<'py, PyAny>, DecodeError> {
+    fn dictionary(&mut self, length: usize, depth: usize) -> Result<Bound<'py, PyAny>, DecodeError> {
         // A length that overflows was no possible one either way.
         self.promise(length.saturating_mul(2), depth)?;
         let dictionary = PyDict::new(self.py);
@@ -163,9 +112,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             self.owed -= 2;
             let key = self.key()?;
             let value = self.value(depth + 1)?;
-            dictionary
-                .set_item(key, value)
-                .map_err(|_| self.error(OUT_OF_MEMORY))?;
+            dictionary.set_item(key, value).map_err(|_| self.error(OUT_OF_MEMORY))?;
         }
         Ok(dictionary.into_any())
     }
@@ -227,10 +174,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     #[cold]
     fn error(&self, what: &'static str) -> DecodeError {
-        DecodeError {
-            what,
-            offset: self.position,
-        }
+        DecodeError { what, offset: self.position }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How much a sender may have under way: totals of messages and bytes, granted end to end by the receiver.
 
-use crate::proto::Lane;
 use crate::agent::limits::{CREDIT_WINDOW_BYTES, CREDIT_WINDOW_MESSAGES};
+use crate::proto::Lane;
 
 /// Before the first grant a sender may have this many messages under way, in each lane and class. Chosen: it fills one frame.
 pub const INITIAL_MESSAGES: u64 = 32;

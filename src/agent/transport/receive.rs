@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use super::credit::{CLASSES, ReceiveCredit};
 use super::numbers::Numbers;
+use crate::agent::limits::{BODY_MAX, MESSAGE_OVERHEAD_MAX};
 use crate::agent::message::{MessageHeader, RefusalCode};
 use crate::agent::section::{Chunk, Credit, Receipt, RefusedNumber};
 use crate::agent::{message::CreditClass, message::MessageKind};
 use crate::proto::Lane;
-use crate::agent::limits::{BODY_MAX, MESSAGE_OVERHEAD_MAX};
 
 /// Numbers this far beyond the first missing one are not taken. Chosen: far above any credit window.
 const NUMBERS_AHEAD: u64 = 1 << 20;
@@ -77,7 +77,13 @@ struct Partial {
 
 impl ReceiveLane {
     /// Takes a whole message. What may be handed over now is added to `out`, in order. Returns false for a duplicate.
-    pub fn handle_message(&mut self, lane: Lane, number: u64, encoded: Bytes, out: &mut Vec<HandedOver>) -> Result<bool, ReceiveError> {
+    pub fn handle_message(
+        &mut self,
+        lane: Lane,
+        number: u64,
+        encoded: Bytes,
+        out: &mut Vec<HandedOver>,
+    ) -> Result<bool, ReceiveError> {
         if self.got.contains(number) {
             return Ok(false);
         }
@@ -208,7 +214,8 @@ impl ReceiveLane {
         let lowest = (self.done.below() > self.floor).then(|| self.floor..self.done.below());
         receipt.done = lowest.into_iter().chain(self.done.beyond().map(|(first, end)| first..end)).take(RECEIPT_RANGES).collect();
         let refused = self.refused.iter().take(RECEIPT_REFUSALS);
-        receipt.refused = refused.map(|(&number, (code, reason))| RefusedNumber { number, code: *code, reason: reason.clone() }).collect();
+        receipt.refused =
+            refused.map(|(&number, (code, reason))| RefusedNumber { number, code: *code, reason: reason.clone() }).collect();
         receipt
     }
 

@@ -94,7 +94,9 @@ impl SendLane {
 
     /// Whether `build` may have something to do.
     pub fn has_work(&self) -> bool {
-        self.chunking.is_some() || !self.resend.is_empty() || (!self.starved && self.waiting.iter().any(|queue| !queue.is_empty()))
+        self.chunking.is_some()
+            || !self.resend.is_empty()
+            || (!self.starved && self.waiting.iter().any(|queue| !queue.is_empty()))
     }
 
     /// Whether the receiver has still to say something about what was sent, or to give credit for what waits.
@@ -183,7 +185,9 @@ impl SendLane {
         while let Some(class) = self.next_class() {
             let cost = self.waiting[class].front().map(Outbound::cost)?;
             let used = section.as_ref().map_or(MESSAGES_OVERHEAD, MessagesWriter::buffer_len);
-            if section.is_some() && (used + MESSAGE_OVERHEAD + cost > room || section.as_ref().is_some_and(|s| s.count() == u16::MAX)) {
+            if section.is_some()
+                && (used + MESSAGE_OVERHEAD + cost > room || section.as_ref().is_some_and(|s| s.count() == u16::MAX))
+            {
                 break;
             }
             self.credit[class].take(cost as u64);
@@ -214,7 +218,10 @@ impl SendLane {
         let mut best: Option<(Token, usize)> = None;
         for (class, queue) in self.waiting.iter().enumerate() {
             let Some(message) = queue.front() else { continue };
-            let in_order = message.header.thread.is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.token));
+            let in_order = message
+                .header
+                .thread
+                .is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.token));
             if !self.credit[class].covers(message.cost() as u64) || !in_order {
                 blocked = true;
             } else if best.is_none_or(|(token, _)| message.token < token) {
@@ -349,7 +356,11 @@ impl SendLane {
 
     /// Nothing was heard for long: what was sent up to `sent_before` goes again. True if there is anything.
     pub fn doubt_sent_before(&mut self, sent_before: Duration) -> bool {
-        let numbers: Vec<u64> = (self.first..).zip(&self.entries).filter(|(_, entry)| entry.is_under_way() && entry.sent_at <= sent_before).map(|(number, _)| number).collect();
+        let numbers: Vec<u64> = (self.first..)
+            .zip(&self.entries)
+            .filter(|(_, entry)| entry.is_under_way() && entry.sent_at <= sent_before)
+            .map(|(number, _)| number)
+            .collect();
         for number in &numbers {
             self.resend_unless_settled(*number);
         }
@@ -369,7 +380,8 @@ impl SendLane {
         let mut next: Option<u64> = None;
         let mut keep = |expiry: u64| next = Some(next.map_or(expiry, |earliest: u64| earliest.min(expiry)));
         for class in 0..CLASSES {
-            let (late, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting[class]).into_iter().partition(|message| message.header.expiry <= wall);
+            let (late, rest): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut self.waiting[class]).into_iter().partition(|message| message.header.expiry <= wall);
             rest.iter().for_each(|message| keep(message.header.expiry));
             self.waiting[class] = rest;
             for message in late {
@@ -404,7 +416,9 @@ impl SendLane {
                 return true;
             }
         }
-        let found = (self.first..).zip(&self.entries).find(|(_, entry)| entry.is_under_way() && entry.message.as_ref().is_some_and(|message| message.token == token));
+        let found = (self.first..)
+            .zip(&self.entries)
+            .find(|(_, entry)| entry.is_under_way() && entry.message.as_ref().is_some_and(|message| message.token == token));
         let Some(number) = found.map(|(number, _)| number) else { return false };
         self.give_up(number, None, ReceiptState::Failed, settled);
         self.pop_settled();
@@ -433,7 +447,8 @@ impl SendLane {
 
     /// The receiver is another run: numbers and credit begin again, and what isn't settled waits in its order.
     pub fn restart(&mut self) {
-        let unsettled: Vec<Outbound> = self.entries.drain(..).filter_map(|entry| entry.message).filter(|message| !message.is_gap()).collect();
+        let unsettled: Vec<Outbound> =
+            self.entries.drain(..).filter_map(|entry| entry.message).filter(|message| !message.is_gap()).collect();
         let waiting = std::mem::take(&mut self.waiting);
         *self = Self::default();
         for mut message in unsettled {
@@ -455,7 +470,12 @@ impl SendLane {
 
     /// Tokens of everything that the receiver isn't known to have.
     pub fn undelivered(&self) -> impl Iterator<Item = Token> + '_ {
-        let under_way = self.entries.iter().filter(|entry| entry.is_under_way()).filter_map(|entry| entry.message.as_ref()).filter(|message| !message.is_gap());
+        let under_way = self
+            .entries
+            .iter()
+            .filter(|entry| entry.is_under_way())
+            .filter_map(|entry| entry.message.as_ref())
+            .filter(|message| !message.is_gap());
         under_way.chain(self.waiting.iter().flatten()).map(|message| message.token)
     }
 

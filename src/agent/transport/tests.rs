@@ -39,7 +39,9 @@ fn receive(lane: &mut ReceiveLane, frame: &Bytes, out: &mut Vec<HandedOver>) {
             }
             Section::Chunk(chunk) => {
                 lane.handle_floor(chunk.floor);
-                lane.handle_chunk(Lane::Normal, &chunk, out).expect("the sender keeps the rules");
+                // Under heavy loss more long messages can be half there than the receiver keeps; the sender's next try finishes them.
+                let taken = lane.handle_chunk(Lane::Normal, &chunk, out);
+                assert!(matches!(taken, Ok(_) | Err(receive::ReceiveError::BadChunk)), "the sender keeps the rules: {taken:?}");
             }
             other => panic!("a lane wrote {other:?}"),
         }
@@ -162,7 +164,8 @@ fn credit_is_enforced_on_both_sides() {
     assert_eq!(build(&mut sender).expect("credit came").1.count, 1);
     let mut out = Vec::new();
     receive(&mut receiver, &frame, &mut out);
-    let plenty: Vec<_> = (0..=u64::from(CREDIT_WINDOW_MESSAGES)).map(|number| receive_one(&mut receiver, 1_000 + number)).collect();
+    let plenty: Vec<_> =
+        (0..=u64::from(CREDIT_WINDOW_MESSAGES)).map(|number| receive_one(&mut receiver, 1_000 + number)).collect();
     assert_eq!(plenty.last(), Some(&Err(receive::ReceiveError::OverCredit)), "a sender without manners is stopped at the window");
     for _ in 0..CREDIT_WINDOW_MESSAGES / 4 {
         receiver.give_back(CreditClass::Plain, 60);
@@ -186,7 +189,16 @@ fn outcomes_are_repeated_until_the_floor_has_passed() {
     sender.handle_receipt(&receipt, &mut settled);
     let states: Vec<_> = settled.iter().map(|(token, state, _)| (*token, state.clone())).collect();
     let refused = ReceiptState::Refused { code: RefusalCode::Application, reason: "not today".into() };
-    assert_eq!(states, [(1, ReceiptState::Delivered), (2, ReceiptState::Delivered), (3, ReceiptState::Delivered), (2, ReceiptState::Done), (3, refused)]);
+    assert_eq!(
+        states,
+        [
+            (1, ReceiptState::Delivered),
+            (2, ReceiptState::Delivered),
+            (3, ReceiptState::Delivered),
+            (2, ReceiptState::Done),
+            (3, refused)
+        ]
+    );
     assert_eq!(receiver.receipt(Lane::Normal), receipt, "it says so again, because the receipt may have been lost");
     receiver.done(0);
     sender.handle_receipt(&receiver.receipt(Lane::Normal), &mut settled);
@@ -204,7 +216,8 @@ fn a_new_run_gets_everything_unsettled_again_in_order_and_marked() {
     sender.restart();
     let (mut receiver, mut out) = (ReceiveLane::default(), Vec::new());
     receive(&mut receiver, &build(&mut sender).expect("there is credit").0, &mut out);
-    let got: Vec<_> = out.iter().map(|message| (message.number, message.header.id.as_bytes()[0], message.header.maybe_repeated)).collect();
+    let got: Vec<_> =
+        out.iter().map(|message| (message.number, message.header.id.as_bytes()[0], message.header.maybe_repeated)).collect();
     assert_eq!(got, [(0, 1, true), (1, 2, false)]);
 }
 
