@@ -5,8 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::admission::{Invites, Membership};
 use super::calls::Calls;
 use super::config::Config;

@@ -110,10 +110,6 @@ impl Peer {
         self.sessions.iter_mut().find(|session| session.id() == id)
     }
 
-    pub(super) fn session_ids(&self) -> impl Iterator<Item = SessionId> + '_ {
-        self.sessions.iter().map(Session::id)
-    }
-
     /// Adds a session and decides which one carries what is sent. Of two that crossed it is the one opened by the smaller identity, on both
     /// sides; otherwise the newest, because whoever opened it has given up the others. Returns the sessions that had to go.
     pub(super) fn establish(&mut self, session: Session, crossed: bool, now: Now) -> Vec<SessionId> {

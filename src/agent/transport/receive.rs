@@ -242,9 +242,4 @@ impl ReceiveLane {
         }
         credits
     }
-
-    /// Messages that are in memory and wait for an earlier one of their thread.
-    pub fn held(&self) -> usize {
-        self.held.len()
-    }
 }
