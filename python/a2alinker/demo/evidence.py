@@ -83,9 +83,13 @@ class Searcher:
             # What the switchboard writes is not masked, so its bytes are its messages.
             clear = b"\n".join(messages(recording.to_switchboard))
             for direction, searched in (("to", recording.to_switchboard), ("to", clear), ("from", recording.from_switchboard)):
-                found = {match[0] for match in self._expression.finditer(searched)}
-                hits |= {Hit(name, form, direction) for pattern in found for name, form in self._meaning[pattern]}
+                hits |= {Hit(name, form, direction) for name, form in self.find(searched)}
         return Search(self._counts, self._left_out, tuple(sorted(hits, key=lambda hit: (hit.name, hit.form, hit.direction))))
+
+    def find(self, searched: bytes | bytearray) -> set[tuple[str, str]]:
+        """Returns which names are in these bytes, and in which form."""
+        found = {match[0] for match in self._expression.finditer(searched)}
+        return {meaning for pattern in found for meaning in self._meaning[pattern]}
 
 
 @dataclass(frozen=True, slots=True)

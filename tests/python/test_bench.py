@@ -1,0 +1,114 @@
+"""The benchmark: it loses nothing unnoticed, takes paths in turn, and compares with the better bare relay."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from a2alinker._processes import ProcessError
+from a2alinker.bench.paths import A2ALinker, Run
+from a2alinker.bench.results import Results, figure_of, measure, table
+from a2alinker.bench.workloads import WORKLOADS, Workload
+
+
+class Scripted:
+    """A path whose runs are known beforehand."""
+
+    def __init__(self, name: str, figures: list[float], receivers: int = 8) -> None:
+        self.name = name
+        self._figures = iter(figures)
+        self._receivers = receivers
+
+    def supports(self, workload: Workload) -> bool:
+        return workload.receivers <= self._receivers
+
+    async def run(self, name: str, seconds: float) -> Run:
+        figure = next(self._figures)
+        return {"messages": figure * seconds, "seconds": seconds, "bytes": figure * 1e6 * seconds, "p50_us": figure}
+
+
+def test_paths_take_turns_and_medians_are_compared_with_the_better_yardstick() -> None:
+    ours, one, two = Scripted("ours", [90.0, 70.0, 80.0]), Scripted("one", [40.0, 50.0, 45.0]), Scripted("two", [20.0, 10.0, 90.0])
+    routes = [one, two, ours]
+
+    results = asyncio.run(measure(routes, ["request-reply"], 3, 1.0))
+    lines = table(results, routes, ["one", "two"], ["request-reply"])
+
+    assert [run["path"] for run in results.runs] == ["one", "two", "ours"] * 3
+    assert lines[1].split() == ["one", "45", "us"]
+    assert lines[2].split() == ["two", "20", "us"]
+    assert lines[3].split() == ["ours", "80", "us", "(4.0x)"]
+
+
+def test_rates_are_compared_by_their_share() -> None:
+    routes = [Scripted("bare", [1_000_000.0]), Scripted("ours", [250_000.0])]
+
+    lines = table(asyncio.run(measure(routes, ["one way"], 1, 1.0)), routes, ["bare"], ["one way"])
+
+    assert lines[2].split() == ["ours", "250.0", "k/s", "(25%)"]
+
+
+def test_a_path_leaves_out_what_it_does_not_support() -> None:
+    routes = [Scripted("bare", [1.0], receivers=1)]
+
+    results = asyncio.run(measure(routes, ["1 to 8", "one way"], 1, 1.0))
+
+    assert [run["workload"] for run in results.runs] == ["one way"]
+    assert results.figure("bare", "1 to 8") is None
+
+
+@pytest.mark.parametrize(("name", "expected"), [("request-reply", 120.0), ("one way", 500.0), ("64 KiB one way", 3.0)])
+def test_a_figure_has_the_unit_of_its_workload(name: str, expected: float) -> None:
+    assert figure_of(WORKLOADS[name], {"messages": 1000, "seconds": 2.0, "bytes": 6_000_000, "p50_us": 120.0}) == expected
+
+
+def test_raw_runs_say_how_loaded_the_machine_was() -> None:
+    results = asyncio.run(measure([Scripted("bare", [1.0])], ["one way"], 1, 1.0))
+
+    written = json.loads(results.as_json())
+
+    assert written["machine"]["cpus"] >= 1
+    assert {"path", "workload", "figure", "load", "messages", "seconds"} <= written["runs"][0].keys()
+
+
+@pytest.mark.parametrize(("arrived", "error"), [(99, None), (0, "message 7 came where 6 was due")])
+def test_lost_messages_fail_the_run(arrived: int, error: str | None) -> None:
+    receiver = {"messages": arrived, "bytes": 0, "begin": 0, "end": 1, **({"error": error} if error else {})}
+
+    async def scenario() -> None:
+        async with lines({"messages": 100, "seconds": 1.0}) as sender, lines(receiver) as counting:
+            await A2ALinker("ours", sender, counting).run("one way", 1.0)
+
+    with pytest.raises(ProcessError, match=error or "99 of 100 messages arrived"):
+        asyncio.run(scenario())
+
+
+def test_the_benchmark_runs_every_workload_with_tls_and_without(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.json"
+    command = [sys.executable, "-m", "a2alinker", "bench", "--rounds", "1", "--seconds", "0.05", "--bare", "none", "--json", str(raw)]
+
+    run = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stderr == ""
+    runs: list[dict[str, Any]] = json.loads(raw.read_text())["runs"]
+    assert {(one["path"], one["workload"]) for one in runs} == {
+        (path, name) for path in ("a2alinker", "a2alinker, without TLS") for name in WORKLOADS
+    }
+    assert all(one["messages"] > 0 for one in runs)
+
+
+def lines(*said: dict[str, Any]) -> Any:
+    """A process that prints these lines and then waits."""
+    from a2alinker._processes import python
+
+    text = "\n".join(json.dumps(line) for line in said)
+    return python("-c", f"import sys; print({text!r}, flush=True); sys.stdin.read()")
+
+
+def test_no_figure_comes_from_no_run() -> None:
+    assert Results().figure("ours", "one way") is None
