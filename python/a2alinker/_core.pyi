@@ -141,7 +141,7 @@ class Agent:
         ttl: float,
         depth: int = 0,
         headers: dict[str, object] | None = None,
-    ) -> tuple[int, Receipt]: ...  # call token
+    ) -> tuple[int, Receipt | None]: ...  # call token; None if the call failed at once, which EVENT_FAILED tells
     def call(
         self,
         skill: str,

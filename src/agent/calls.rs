@@ -71,9 +71,9 @@ impl Calls {
         self.calls.len()
     }
 
-    /// The receipt token of the request that is out.
-    pub(super) fn request_of(&self, call: Token) -> Option<(Token, AgentId)> {
-        self.calls.get(&call)?.current.as_ref().map(|current| (current.token, current.peer))
+    /// The receipt token and id of the request that is out, and with whom it is.
+    pub(super) fn request_of(&self, call: Token) -> Option<(Token, MessageId, AgentId)> {
+        self.calls.get(&call)?.current.as_ref().map(|current| (current.token, current.message, current.peer))
     }
 
     pub(super) fn handle_peer_up(&mut self, id: AgentId, now: Now) {
@@ -342,7 +342,7 @@ impl Member {
             ReceiptState::Expired => self.fail_call(cx, token, CallError::Expired),
             ReceiptState::Failed => {
                 // The worker's identity ended; `abandon_calls_to` has dealt with those that may move.
-                if let Some(peer) = self.calls.request_of(token).map(|(_, peer)| peer) {
+                if let Some(peer) = self.calls.request_of(token).map(|(_, _, peer)| peer) {
                     self.fail_call(cx, token, CallError::PeerGone(peer));
                 }
             }

@@ -357,8 +357,8 @@ impl Agent {
         }
     }
 
-    /// The receipt token of the request that a call has out, and with whom it is.
-    pub fn request_of(&self, call: Token) -> Option<(Token, AgentId)> {
+    /// The receipt token and id of the request that a call has out, and with whom it is.
+    pub fn request_of(&self, call: Token) -> Option<(Token, MessageId, AgentId)> {
         match &self.stage {
             Stage::Member(member) => member.calls.request_of(call),
             Stage::Joining(_) | Stage::Over => None,

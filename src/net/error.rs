@@ -13,6 +13,9 @@ pub enum Error {
     /// The caller wrote an address that can't be used. Not retryable.
     #[error("`{text}` is not a switchboard address: {problem}")]
     Address { text: String, problem: &'static str },
+    /// There is nothing to connect to. The caller's to change.
+    #[error("there is no address of a switchboard to connect to")]
+    NoAddress,
     /// The name of the switchboard could not be resolved. Retryable: the network may be down.
     #[error("the name of the switchboard {address} could not be resolved: {source}")]
     Resolve { address: String, source: io::Error },
@@ -37,6 +40,9 @@ pub enum Error {
     /// The other side broke the rules of WebSocket or sent what isn't a frame. Retryable with a new link.
     #[error("the link broke the transport's rules: {reason}")]
     Transport { reason: String },
+    /// The other side closed the connection. Retryable with a new link.
+    #[error("the switchboard closed the connection")]
+    Closed,
     /// The link is gone. Retryable with a new link.
     #[error("the link was lost: {source}")]
     Lost { source: io::Error },

@@ -7,10 +7,15 @@
 //! - [`address`]: `wss://host:port#pin`, and what may stand after `--listen`
 //! - [`tls`]: certificates, keys and pins of both sides
 //! - [`ws`]: one established link as a [`ws::Connection`] of binary frames, the same for client and switchboard
+//! - [`client`]: the task of an agent (feature `client`)
 //! - [`server`]: the switchboard's tasks (feature `server`)
 //! - [`os`]: calls that differ between operating systems, each with a portable fallback
 
 pub mod address;
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "client")]
+mod connect;
 mod error;
 pub mod os;
 #[cfg(feature = "server")]

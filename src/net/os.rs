@@ -78,6 +78,17 @@ pub fn outward_address() -> IpAddr {
     probe().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
+/// Returns 32 bytes from the operating system's generator: the seed of a key, or of the generator that a state machine is given.
+///
+/// # Errors
+///
+/// The system has none to give, which doesn't pass.
+pub fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("the operating system gives no random bytes"))?;
+    Ok(seed)
+}
+
 /// Reports whether accepting failed because this process or machine has run out of something, which passes.
 pub fn is_exhaustion(error: &io::Error) -> bool {
     // EMFILE and ENFILE, or WSAEMFILE; std has no portable kind for them.

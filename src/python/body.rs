@@ -19,46 +19,22 @@ use pyo3::types::{
 };
 use rmp::encode::{self, ByteBuf};
 
+use crate::agent::ContentType;
+use crate::agent::limits::BODY_MAX;
+
 /// Most containers inside one another. Chosen: deeper data is a mistake or a list that contains itself; 64 levels of this walk stay
 /// far below the stack of any thread.
-pub(crate) const DEPTH_LIMIT: usize = 64;
-
-/// Largest encoded body in bytes: what travels in chunks through memory. Larger data belongs in files.
-pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
+pub(super) const DEPTH_LIMIT: usize = 64;
 
 /// Longest part of a dictionary key that an error repeats, in characters.
 const SHOWN_KEY_LENGTH: usize = 40;
-
-/// How the bytes of a body are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum ContentType {
-    None = 0,
-    Bytes = 1,
-    Text = 2,
-    MessagePack = 3,
-}
-
-impl TryFrom<u8> for ContentType {
-    type Error = DecodeError;
-
-    fn try_from(value: u8) -> Result<Self, DecodeError> {
-        match value {
-            0 => Ok(Self::None),
-            1 => Ok(Self::Bytes),
-            2 => Ok(Self::Text),
-            3 => Ok(Self::MessagePack),
-            _ => Err(DecodeError { what: "a body of unknown content type", offset: 0 }),
-        }
-    }
-}
 
 /// Encodes a message body; text and bytes at the top go as they are.
 ///
 /// # Errors
 ///
-/// [`EncodeError`] when a value has no exact form on the wire, or the body is larger than [`BODY_LIMIT`].
-pub(crate) fn encode(body: &Bound<'_, PyAny>) -> Result<(ContentType, Bytes), EncodeError> {
+/// [`EncodeError`] when a value has no exact form on the wire, or the body is larger than [`BODY_MAX`].
+pub(super) fn encode(body: &Bound<'_, PyAny>) -> Result<(ContentType, Bytes), EncodeError> {
     encode_top(body).map_err(|fault| EncodeError { root: "body", fault })
 }
 
@@ -67,7 +43,7 @@ pub(crate) fn encode(body: &Bound<'_, PyAny>) -> Result<(ContentType, Bytes), En
 /// # Errors
 ///
 /// As [`encode`]; the path begins with `args` or `kwargs`.
-pub(crate) fn encode_arguments(args: &Bound<'_, PyTuple>, kwargs: &Bound<'_, PyDict>) -> Result<Bytes, EncodeError> {
+pub(super) fn encode_arguments(args: &Bound<'_, PyTuple>, kwargs: &Bound<'_, PyDict>) -> Result<Bytes, EncodeError> {
     let mut encoder = Encoder::default();
     encoder.array_length(2).map_err(|fault| EncodeError { root: "args", fault })?;
     encoder.tuple(args, 1).map_err(|fault| EncodeError { root: "args", fault })?;
@@ -80,7 +56,7 @@ pub(crate) fn encode_arguments(args: &Bound<'_, PyTuple>, kwargs: &Bound<'_, PyD
 /// # Errors
 ///
 /// As [`encode`]; the path begins with `headers`.
-pub(crate) fn encode_headers(headers: &Bound<'_, PyDict>) -> Result<Bytes, EncodeError> {
+pub(super) fn encode_headers(headers: &Bound<'_, PyDict>) -> Result<Bytes, EncodeError> {
     let mut encoder = Encoder::default();
     encoder.dictionary(headers, 0).and_then(|()| encoder.finish()).map_err(|fault| EncodeError { root: "headers", fault })
 }
@@ -90,7 +66,7 @@ pub(crate) fn encode_headers(headers: &Bound<'_, PyDict>) -> Result<Bytes, Encod
 /// # Errors
 ///
 /// [`DecodeError`] when the bytes aren't what the content type says.
-pub(crate) fn decode<'py>(py: Python<'py>, content_type: ContentType, data: &[u8]) -> Result<Bound<'py, PyAny>, DecodeError> {
+pub(super) fn decode<'py>(py: Python<'py>, content_type: ContentType, data: &[u8]) -> Result<Bound<'py, PyAny>, DecodeError> {
     match content_type {
         ContentType::None if data.is_empty() => Ok(py.None().into_bound(py)),
         ContentType::None => Err(DecodeError { what: "a body where there should be none", offset: 0 }),
@@ -100,27 +76,38 @@ pub(crate) fn decode<'py>(py: Python<'py>, content_type: ContentType, data: &[u8
             Err(error) => Err(DecodeError { what: "text that isn't UTF-8", offset: error.valid_up_to() }),
         },
         ContentType::MessagePack => super::unpack::unpack(py, data),
+        ContentType::Unknown(_) => Err(DecodeError { what: "a body of unknown content type", offset: 0 }),
     }
+}
+
+/// Builds the dictionary of received headers.
+///
+/// # Errors
+///
+/// [`DecodeError`] when the bytes aren't a map.
+pub(super) fn decode_headers<'py>(py: Python<'py>, data: &[u8]) -> Result<Bound<'py, PyAny>, DecodeError> {
+    let headers = super::unpack::unpack(py, data)?;
+    if headers.is_instance_of::<PyDict>() { Ok(headers) } else { Err(DecodeError { what: "headers that are no map", offset: 0 }) }
 }
 
 /// Why received bytes are no body. The sender is at fault.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("received {what} (at byte {offset})")]
-pub(crate) struct DecodeError {
-    pub(crate) what: &'static str,
-    pub(crate) offset: usize,
+pub(super) struct DecodeError {
+    pub(super) what: &'static str,
+    pub(super) offset: usize,
 }
 
 /// Why an object can't be sent, and where in it. The caller is at fault.
 #[derive(Debug)]
-pub(crate) struct EncodeError {
+pub(super) struct EncodeError {
     root: &'static str,
     fault: Box<Fault>,
 }
 
 impl EncodeError {
     /// Takes out the exception that the application's own code raised while it was asked for its fields.
-    pub(crate) fn take_cause(&mut self) -> Option<PyErr> {
+    pub(super) fn take_cause(&mut self) -> Option<PyErr> {
         self.fault.cause.take()
     }
 }
@@ -201,10 +188,10 @@ fn bounded_copy(bytes: &[u8]) -> Outcome<Bytes> {
 }
 
 fn within_limit(length: usize) -> Outcome<()> {
-    if length <= BODY_LIMIT {
+    if length <= BODY_MAX {
         return Ok(());
     }
-    Err(fault(format!("is larger than {BODY_LIMIT} bytes, the most that one message carries; send it in parts")))
+    Err(fault(format!("is larger than {BODY_MAX} bytes, the most that one message carries; send it in parts")))
 }
 
 fn utf8<'a>(text: &'a Bound<'_, PyString>) -> Outcome<&'a str> {

@@ -3,15 +3,25 @@
 //! What it offers is written down in `python/a2alinker/_core.pyi`; the Python modules beside that file make the public API of it. Nothing
 //! here decides about the protocol, and nothing waits: what takes time answers later with an event (`events`).
 
+mod agent;
 mod body;
 mod errors;
+mod events;
+mod peer;
+mod receipt;
 mod runtime;
+mod switchboard;
+mod tuples;
 mod unpack;
 
-use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use std::path::PathBuf;
 
-use body::ContentType;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::agent::ContentType;
+use crate::crypto::Ticket;
+use crate::net::tls::{KeySource, ServerTls};
 use errors::Error;
 
 #[pymodule]
@@ -19,11 +29,16 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::{decode_body, encode_body, runtime_alive};
+    use super::{
+        agent::Agent, decode_body, encode_body, errors::_error_samples, new_key, peer::PeerInfo, receipt::Receipt, runtime_alive,
+        switchboard::Switchboard, ticket_info,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        super::tuples::add_constants(module)?;
+        super::receipt::add_constants(module)?;
         super::runtime::watch_forks(module)
     }
 }
@@ -32,15 +47,32 @@ mod _core {
 #[pyfunction]
 fn encode_body<'py>(body: &Bound<'py, PyAny>) -> PyResult<(u8, Bound<'py, PyBytes>)> {
     let (content_type, bytes) = body::encode(body).map_err(Error::from)?;
-    Ok((content_type as u8, PyBytes::new(body.py(), &bytes)))
+    Ok((content_type.into(), PyBytes::new(body.py(), &bytes)))
 }
 
 /// Builds the body that [`encode_body`] took apart.
 #[pyfunction]
 fn decode_body<'py>(content_type: u8, data: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
-    let decoded =
-        ContentType::try_from(content_type).and_then(|content_type| body::decode(data.py(), content_type, data.as_bytes()));
-    Ok(decoded.map_err(Error::from)?)
+    Ok(body::decode(data.py(), ContentType::from(content_type), data.as_bytes()).map_err(Error::from)?)
+}
+
+/// Writes a fresh private key that only its owner may read, and returns its pin. Never overwrites.
+#[pyfunction]
+fn new_key(path: PathBuf) -> PyResult<String> {
+    let tls = ServerTls::new(&KeySource::NewFile(path), &[]).map_err(Error::from)?;
+    Ok(tls.pin().to_string())
+}
+
+/// Returns what a ticket says without being used.
+#[pyfunction]
+fn ticket_info<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyDict>> {
+    let ticket: Ticket = text.parse().map_err(Error::Ticket)?;
+    let info = PyDict::new(py);
+    info.set_item("addresses", ticket.addresses)?;
+    info.set_item("expiry_ms", ticket.expiry)?;
+    info.set_item("counted", ticket.counted)?;
+    info.set_item("swarm", ticket.founder.to_string())?;
+    Ok(info)
 }
 
 /// Tells whether the runtime's threads are in this process: not in a child after `fork()`.

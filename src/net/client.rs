@@ -1,0 +1,525 @@
+//! The shell of one agent: carries frames between a socket and the state machine, and does what the state machine commands.
+//!
+//! One task per agent, the *driver*, does all the waiting: it reads what is there, hands it over under one short lock, writes what the
+//! agent has to say and arms one timer. It decides nothing: when to connect, how long to back off and when a link counts as dead is
+//! the agent's to say.
+//!
+//! ```text
+//!   any thread          with(|agent| send)   flush
+//!                          |                   | seals and writes right here when the socket is idle,
+//!                          v                   v otherwise wakes the driver
+//!   Shared { core: Mutex<agent, application>,  link: Mutex<connection> }
+//!                          ^                   ^
+//!   driver           frames, timeouts          reads, writes, connects, closes
+//! ```
+//!
+//! Locks are taken in the order link, core, and held for moments, never across a wait. The driver calls nothing of the application's
+//! but [`Application::handle_event`], and rings its bell after the lock is open again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{Sleep, sleep_until};
+
+use super::Error;
+use super::address::Address;
+use super::connect::{Connecting, connect_any};
+use super::tls::Trust;
+use super::ws::Connection;
+use crate::agent::{Agent, CloseReason, Command, ConnectFailure, Event, LinkError};
+use crate::proto::{Binding, Now};
+
+/// Frames read before they are handed over. Chosen: enough to spread the cost of the lock, few enough that an urgent reply doesn't
+/// wait behind more than a millisecond of opening.
+const FRAMES_AT_ONCE: usize = 32;
+
+/// Bytes gathered from the agent before they are written. Chosen: what one system call carries well; the core is locked meanwhile.
+const WRITE_AT_ONCE: usize = 64 * 1024;
+
+/// Most bytes that `flush` writes on the caller's thread before it leaves the rest to the driver. Chosen: about 0.2 ms of sealing.
+const FLUSH_LIMIT: usize = 256 * 1024;
+
+/// Times the driver goes around before it lets other tasks of its thread run.
+const ROUNDS: usize = 8;
+
+/// How long an ended link may take to say goodbye.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// What an agent's events are handed to.
+pub trait Application: Send + 'static {
+    /// Takes one event, in the order in which they came to be. Runs under the agent's lock: it may look at the agent, and must not wait.
+    fn handle_event(&mut self, event: Event, view: View<'_>);
+}
+
+/// What may be looked at while an event is handled.
+pub struct View<'a> {
+    /// The agent that the event is of.
+    pub agent: &'a Agent,
+    /// Address of the switchboard that it is or was linked to.
+    pub switchboard: &'a str,
+    /// Why the last attempt to connect failed, for whoever takes it first; it stands behind [`LinkError::Connect`].
+    pub failure: &'a mut Option<Error>,
+}
+
+/// Tells monotonic and wall time in the form that the state machines take.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts at zero.
+    #[allow(clippy::new_without_default, reason = "two clocks differ")]
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Reads both clocks.
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        Now { monotonic: self.start.elapsed(), wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+    }
+}
+
+/// A state machine with its application, under one lock.
+pub struct Core<A> {
+    /// The state machine.
+    pub agent: Agent,
+    /// Where its events go.
+    pub application: A,
+    switchboard: String,
+    failure: Option<Error>,
+    /// Commands that nobody has carried out yet.
+    commands: Vec<Command>,
+    /// When the driver is going to wake by itself. It may be earlier than needed, never later: moving the timer costs more than a
+    /// wake-up in vain now and then.
+    wake_at: Option<Duration>,
+    /// The last event, held back until the socket is closed.
+    farewell: Option<Event>,
+}
+
+/// One running agent: the state machine, the task that drives it, and the way in for any thread.
+pub struct Client<A: Application> {
+    shared: Arc<Shared<A>>,
+    driver: JoinHandle<()>,
+}
+
+struct Shared<A> {
+    clock: Clock,
+    core: Mutex<Core<A>>,
+    link: Mutex<Link>,
+    /// The driver's; set when it first runs.
+    waker: OnceLock<Waker>,
+    bell: Box<dyn Fn() + Send + Sync>,
+}
+
+enum Link {
+    Down,
+    Up(Box<Connection>),
+    /// It failed on another thread than the driver's, which has to learn of it.
+    Broken(Error),
+}
+
+impl<A: Application> Client<A> {
+    /// Starts to drive `agent`, which must have been made with a time of `clock`.
+    ///
+    /// `bell` is called without any lock, on whichever thread made events, once after each batch of them.
+    pub fn start(
+        agent: Agent,
+        application: A,
+        bell: impl Fn() + Send + Sync + 'static,
+        clock: Clock,
+        addresses: Vec<Address>,
+        trust: Trust,
+        runtime: &Handle,
+    ) -> Self {
+        let core = Core {
+            agent,
+            application,
+            switchboard: String::new(),
+            failure: None,
+            commands: Vec::new(),
+            wake_at: None,
+            farewell: None,
+        };
+        let shared = Arc::new(Shared {
+            clock,
+            core: Mutex::new(core),
+            link: Mutex::new(Link::Down),
+            waker: OnceLock::new(),
+            bell: Box::new(bell),
+        });
+        let driver = Driver {
+            shared: Arc::clone(&shared),
+            addresses,
+            trust,
+            connecting: None,
+            closing: None,
+            timer: None,
+            frames_in: Vec::new(),
+            frames_out: Vec::new(),
+            is_over: false,
+        };
+        Self { shared, driver: runtime.spawn(driver) }
+    }
+
+    /// Gives `command` the agent; waits for the lock.
+    ///
+    /// What the command makes the agent want is done by the next [`flush`](Self::flush).
+    pub fn with<R>(&self, command: impl FnOnce(&mut Core<A>, Now) -> R) -> R {
+        command(&mut lock(&self.shared.core), self.shared.clock.now())
+    }
+
+    /// Does the same without waiting, and gives the command back when the lock is taken.
+    ///
+    /// # Errors
+    ///
+    /// The command.
+    pub fn try_with<R, F: FnOnce(&mut Core<A>, Now) -> R>(&self, command: F) -> Result<R, F> {
+        match self.shared.core.try_lock() {
+            Ok(mut core) => Ok(command(&mut core, self.shared.clock.now())),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(command(&mut poisoned.into_inner(), self.shared.clock.now())),
+            Err(TryLockError::WouldBlock) => Err(command),
+        }
+    }
+
+    /// Does what the agent wants done: writes on this thread if the socket is idle, and leaves the rest to the driver.
+    pub fn flush(&self) {
+        self.shared.flush();
+    }
+}
+
+impl<A: Application> Drop for Client<A> {
+    /// Ends the agent; a goodbye is written if the socket takes it at once.
+    fn drop(&mut self) {
+        if !self.driver.is_finished() {
+            self.with(|core, now| core.agent.close(now));
+            self.flush();
+            self.driver.abort();
+        }
+    }
+}
+
+impl<A: Application> Shared<A> {
+    fn flush(&self) {
+        // Until the driver has run once, its first turn is still to come and does everything.
+        let Some(waker) = self.waker.get() else { return };
+        let Ok(mut link) = self.link.try_lock() else { return waker.wake_by_ref() };
+        let cx = &mut Context::from_waker(waker);
+        let mut frames = Vec::new();
+        let mut written = 0;
+        loop {
+            let gathered = self.gather(&mut lock(&self.core), link.is_writable(), &mut frames, self.clock.now());
+            if gathered.has_events {
+                (self.bell)();
+            }
+            if gathered.needs_driver {
+                waker.wake_by_ref();
+            }
+            written += gathered.bytes;
+            link.write(&mut frames, cx);
+            if !gathered.has_more || !link.is_writable() {
+                break;
+            }
+            if written >= FLUSH_LIMIT {
+                waker.wake_by_ref();
+                break;
+            }
+        }
+        if matches!(*link, Link::Broken(_)) {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Takes from the agent what it wants done.
+    fn gather(&self, core: &mut Core<A>, is_writable: bool, frames: &mut Vec<Bytes>, now: Now) -> Gathered {
+        let mut bytes = 0;
+        let mut has_more = is_writable;
+        while is_writable && bytes < WRITE_AT_ONCE {
+            let Some(frame) = core.agent.poll_transmit(now) else {
+                has_more = false;
+                break;
+            };
+            bytes += frame.len();
+            frames.push(frame);
+        }
+        let has_events = core.collect_events();
+        core.commands.extend(std::iter::from_fn(|| core.agent.poll_command()));
+        let is_earlier = core.promise_wake_up(now);
+        let needs_driver = is_earlier || !core.commands.is_empty() || core.farewell.is_some();
+        Gathered { bytes, has_more, has_events, needs_driver }
+    }
+}
+
+/// What [`Shared::gather`] found.
+struct Gathered {
+    bytes: usize,
+    /// It stopped at [`WRITE_AT_ONCE`].
+    has_more: bool,
+    has_events: bool,
+    /// There is something that only the driver can do.
+    needs_driver: bool,
+}
+
+impl<A: Application> Core<A> {
+    fn collect_events(&mut self) -> bool {
+        let mut any = false;
+        while let Some(event) = self.agent.poll_event() {
+            if matches!(event, Event::Closed(_)) {
+                self.farewell = Some(event);
+            } else {
+                self.hand_over(event);
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn hand_over(&mut self, event: Event) {
+        let view = View { agent: &self.agent, switchboard: &self.switchboard, failure: &mut self.failure };
+        self.application.handle_event(event, view);
+    }
+
+    /// Makes sure that the driver wakes when the agent wants to, and tells whether that is earlier than it was going to.
+    fn promise_wake_up(&mut self, now: Now) -> bool {
+        let promised = self.wake_at.filter(|wake_at| *wake_at > now.monotonic);
+        let wanted = self.agent.poll_timeout();
+        let is_earlier = wanted.is_some_and(|wanted| promised.is_none_or(|promised| wanted < promised));
+        self.wake_at = if is_earlier { wanted } else { promised };
+        is_earlier
+    }
+}
+
+impl Link {
+    fn is_writable(&self) -> bool {
+        matches!(self, Self::Up(connection) if !connection.is_blocked())
+    }
+
+    /// Writes all `frames`, as far as the socket takes them; the rest waits in the connection, which isn't writable until it has gone.
+    fn write(&mut self, frames: &mut Vec<Bytes>, cx: &mut Context<'_>) {
+        let Self::Up(connection) = self else { return frames.clear() };
+        let outcome = frames.drain(..).try_for_each(|frame| connection.write(frame));
+        let outcome = outcome.and_then(|()| match connection.poll_flush(cx) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => Ok(()),
+        });
+        if let Err(error) = outcome {
+            *self = Self::Broken(error);
+        }
+    }
+
+    /// Reads what is there, up to [`FRAMES_AT_ONCE`]; tells whether there may be more.
+    fn read(&mut self, frames: &mut Vec<Bytes>, cx: &mut Context<'_>) -> bool {
+        let Self::Up(connection) = self else { return false };
+        while frames.len() < FRAMES_AT_ONCE {
+            match connection.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frames.push(frame),
+                Poll::Ready(Some(Err(error))) => {
+                    *self = Self::Broken(error);
+                    return true;
+                }
+                Poll::Ready(None) => {
+                    *self = Self::Broken(Error::Closed);
+                    return true;
+                }
+                Poll::Pending => return false,
+            }
+        }
+        true
+    }
+}
+
+/// The task. It ends when the agent is over and its socket is closed.
+struct Driver<A: Application> {
+    shared: Arc<Shared<A>>,
+    addresses: Vec<Address>,
+    trust: Trust,
+    connecting: Option<Connecting>,
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    timer: Option<(Duration, Pin<Box<Sleep>>)>,
+    frames_in: Vec<Bytes>,
+    frames_out: Vec<Bytes>,
+    is_over: bool,
+}
+
+impl<A: Application> Future for Driver<A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = &mut *self;
+        driver.shared.waker.get_or_init(|| cx.waker().clone());
+        for _ in 0..ROUNDS {
+            if driver.closing.as_mut().is_some_and(|closing| closing.as_mut().poll(cx).is_ready()) {
+                driver.closing = None;
+            }
+            if driver.is_over {
+                // The farewell is said when the task is dropped, which is now or when the socket is closed.
+                return if driver.closing.is_none() { Poll::Ready(()) } else { Poll::Pending };
+            }
+            if !driver.go_around(cx) && driver.poll_timer(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<A: Application> Driver<A> {
+    /// Reads, hands over, writes and obeys; tells whether there may be more to do at once.
+    fn go_around(&mut self, cx: &mut Context<'_>) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let mut link = lock(&shared.link);
+        let connected = self.poll_connecting(&mut link, cx);
+        let has_more_input = link.read(&mut self.frames_in, cx);
+        // The socket may have become writable, which is why the task was woken.
+        link.write(&mut self.frames_out, cx);
+
+        let mut core = lock(&shared.core);
+        let now = shared.clock.now();
+        match connected {
+            Some(Ok(binding)) => core.agent.handle_connected(binding, now),
+            Some(Err(error)) => core.agent.handle_disconnected(error, now),
+            None => {}
+        }
+        if let Link::Up(connection) = &mut *link
+            && connection.take_heard()
+        {
+            core.agent.handle_heard(now);
+        }
+        for frame in self.frames_in.drain(..) {
+            core.agent.handle_frame(frame, now);
+        }
+        if let Link::Broken(error) = &*link {
+            core.agent.handle_disconnected(LinkError::Lost(error.to_string()), now);
+            *link = Link::Down;
+        }
+        if core.agent.poll_timeout().is_some_and(|due| due <= now.monotonic) {
+            core.agent.handle_timeout(now);
+        }
+        let gathered = shared.gather(&mut core, link.is_writable(), &mut self.frames_out, now);
+        let commands = std::mem::take(&mut core.commands);
+        let is_over = core.farewell.is_some();
+        drop(core);
+
+        if gathered.has_events {
+            (shared.bell)();
+        }
+        link.write(&mut self.frames_out, cx);
+        for command in &commands {
+            self.obey(*command, &mut link);
+        }
+        if is_over {
+            self.write_rest(&mut link, cx);
+            self.obey(Command::Disconnect, &mut link);
+            self.is_over = true;
+        }
+        has_more_input
+            || gathered.has_more && link.is_writable()
+            || !commands.is_empty()
+            || is_over
+            || matches!(*link, Link::Broken(_))
+    }
+
+    fn poll_connecting(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Option<Result<Binding, LinkError>> {
+        let Poll::Ready(outcome) = self.connecting.as_mut()?.as_mut().poll(cx) else { return None };
+        self.connecting = None;
+        let mut core = lock(&self.shared.core);
+        match outcome {
+            Ok((address, connection)) => {
+                let binding = connection.binding();
+                core.switchboard = address.to_string();
+                core.failure = None;
+                *link = Link::Up(Box::new(connection));
+                Some(Ok(binding))
+            }
+            Err(error) => {
+                let reported = LinkError::Connect { kind: kind_of(&error), text: error.to_string() };
+                core.failure = Some(error);
+                Some(Err(reported))
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command, link: &mut Link) {
+        match command {
+            Command::Connect => self.connecting = Some(connect_any(self.addresses.clone(), self.trust.clone())),
+            Command::Disconnect => {
+                self.connecting = None;
+                if let Link::Up(connection) = std::mem::replace(link, Link::Down) {
+                    self.closing = Some(Box::pin(hang_up(*connection)));
+                }
+            }
+        }
+    }
+
+    /// Moves all that the agent still has to say into the connection, whose closing writes it.
+    fn write_rest(&mut self, link: &mut Link, cx: &mut Context<'_>) {
+        while link.is_writable() {
+            let gathered = self.shared.gather(&mut lock(&self.shared.core), true, &mut self.frames_out, self.shared.clock.now());
+            link.write(&mut self.frames_out, cx);
+            if !gathered.has_more {
+                break;
+            }
+        }
+    }
+
+    /// Waits for the time that was promised; ready means that the agent has to be asked again.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(wake_at) = lock(&self.shared.core).wake_at else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let deadline = (self.shared.clock.start + wake_at).into();
+        let (armed_for, timer) = self.timer.get_or_insert_with(|| (wake_at, Box::pin(sleep_until(deadline))));
+        if *armed_for != wake_at {
+            *armed_for = wake_at;
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl<A: Application> Drop for Driver<A> {
+    /// Hands over the last event, so that whoever waits for the end hears of it in any case.
+    fn drop(&mut self) {
+        let mut core = lock(&self.shared.core);
+        let unexpected =
+            || Event::Closed(Some(CloseReason::Refused(LinkError::Lost("the task of the agent was ended".to_owned()))));
+        let farewell = core.farewell.take().unwrap_or_else(unexpected);
+        core.hand_over(farewell);
+        drop(core);
+        (self.shared.bell)();
+    }
+}
+
+async fn hang_up(mut connection: Connection) {
+    let close = std::future::poll_fn(|cx| {
+        std::task::ready!(connection.poll_flush(cx))?;
+        connection.poll_close(cx)
+    });
+    // A switchboard that doesn't take the goodbye will notice the end of the connection.
+    let _ = tokio::time::timeout(CLOSE_LIMIT, close).await;
+}
+
+fn kind_of(error: &Error) -> ConnectFailure {
+    match error {
+        Error::Resolve { .. } => ConnectFailure::Name,
+        Error::TimedOut { .. } => ConnectFailure::TimedOut,
+        Error::UntrustedSwitchboard { .. } => ConnectFailure::Untrusted,
+        Error::Tls { .. } => ConnectFailure::Tls,
+        Error::NotASwitchboard { .. } => ConnectFailure::NotASwitchboard,
+        _ => ConnectFailure::Unreachable,
+    }
+}
+
+/// Locks; what a panicking thread left behind is still whole, because the state machines don't panic between two changes.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,540 @@
+//! The class `Agent`: a handle to one state machine and the task that drives it.
+//!
+//! Each method converts its arguments, takes the state machine's lock for a moment and returns. Should the lock be taken (the driver is
+//! opening frames), the thread lets go of the interpreter while it waits. What a command makes the agent want is done by the next `flush`;
+//! sending and answering leave that to the caller, so that many messages cost one; rarer commands flush by themselves.
+
+#![allow(clippy::too_many_arguments, reason = "the signatures are those of Python, where arguments have names")]
+
+use std::mem;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use super::errors::Error;
+use super::events::{Desk, Queue};
+use super::peer::PeerInfo;
+use super::receipt::Receipt;
+use super::tuples::{Tuples, Unreadable};
+use super::{body, runtime};
+use crate::agent::{
+    self, CallRequest, Config, Content, ContentType, InviteOptions, Outgoing, Refusal, RefusalCode, SendError, SkillOffer, Token,
+};
+use crate::crypto::{Random, Rights, Ticket};
+use crate::net::address::Address;
+use crate::net::client::{self, Client, Clock};
+use crate::net::tls::Trust;
+use crate::net::{self, os};
+use crate::proto::{AgentId, Lane, MessageId, Now, ThreadId};
+
+/// Events in a batch unless the caller says otherwise. Chosen: about a millisecond of building tuples.
+const DRAIN_LIMIT: usize = 1024;
+
+/// How long the definition of a skill is waited for. Chosen: a peer that is linked answers within a round trip.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Name, tags, concurrency and definition of a skill.
+type Skill = (String, Vec<String>, u64, Vec<u8>);
+
+type Core = client::Core<Desk>;
+
+/// One agent: a handle to its state machine and to the task that drives it. Usable from any thread.
+#[pyclass(frozen, module = "a2alinker._core")]
+pub(super) struct Agent {
+    client: Arc<Client<Desk>>,
+    queue: Arc<Queue>,
+    id: AgentId,
+    name: String,
+    swarm: String,
+}
+
+#[pymethods]
+impl Agent {
+    #[staticmethod]
+    #[pyo3(signature = (name, *, switchboard, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    fn host(
+        py: Python<'_>,
+        name: &str,
+        switchboard: &str,
+        skills: Vec<Skill>,
+        ca_file: Option<PathBuf>,
+        peer_gone_after: f64,
+        outbox_bytes: Option<usize>,
+        outbox_messages: Option<usize>,
+    ) -> PyResult<Self> {
+        runtime::check()?;
+        let config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
+        let addresses = vec![switchboard.parse::<Address>().map_err(Error::from)?];
+        Self::start(py, addresses, ca_file, move |random, now| {
+            agent::Agent::host(config, seed()?, random, now).map_err(Error::from)
+        })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (name, *, ticket, switchboard = None, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    fn join(
+        py: Python<'_>,
+        name: &str,
+        ticket: &str,
+        switchboard: Option<&str>,
+        skills: Vec<Skill>,
+        ca_file: Option<PathBuf>,
+        peer_gone_after: f64,
+        outbox_bytes: Option<usize>,
+        outbox_messages: Option<usize>,
+    ) -> PyResult<Self> {
+        runtime::check()?;
+        let config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
+        let ticket: Ticket = ticket.parse().map_err(Error::Ticket)?;
+        let addresses = match switchboard {
+            Some(address) => vec![address.parse::<Address>().map_err(Error::from)?],
+            None => ticket.addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>().map_err(Error::Net)?,
+        };
+        Self::start(py, addresses, ca_file, move |random, now| {
+            agent::Agent::join(config, ticket, random, now).map_err(Error::from)
+        })
+    }
+
+    #[getter]
+    fn id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.id.as_bytes())
+    }
+
+    #[getter]
+    fn text_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[getter]
+    fn swarm(&self) -> &str {
+        &self.swarm
+    }
+
+    #[getter]
+    fn wake_fd(&self) -> i32 {
+        self.queue.descriptor()
+    }
+
+    /// Has `callback` called on a thread of its own each time that the first event is queued.
+    fn set_waker(&self, callback: Py<PyAny>) -> PyResult<()> {
+        runtime::check()?;
+        let queue = Arc::clone(&self.queue);
+        let wake = move || {
+            let mut rings = 0;
+            while let Some(heard) = queue.wait_for_ring(rings) {
+                rings = heard;
+                // A callback that fails has nobody to tell; an interpreter that ends takes no more calls.
+                let called =
+                    Python::try_attach(|py| callback.call0(py).map_err(|error| error.write_unraisable(py, None)).is_ok());
+                if called.is_none() {
+                    return mem::forget(callback);
+                }
+            }
+        };
+        std::thread::Builder::new().name("a2alinker-waker".to_owned()).spawn(wake)?;
+        Ok(())
+    }
+
+    /// Takes the events that wait, up to `limit`.
+    #[pyo3(signature = (limit = DRAIN_LIMIT))]
+    fn drain<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        runtime::check()?;
+        let mut tuples = Tuples::new(py);
+        let mut batch = Vec::new();
+        for notice in self.queue.take(limit) {
+            batch.extend(tuples.build(notice)?);
+        }
+        if !tuples.unreadable.is_empty() {
+            self.refuse_unreadable(py, mem::take(&mut tuples.unreadable));
+        }
+        PyList::new(py, batch)
+    }
+
+    /// Seals and writes what waits, on this thread if the socket is idle.
+    fn flush(&self) -> PyResult<()> {
+        runtime::check()?;
+        self.client.flush();
+        Ok(())
+    }
+
+    #[pyo3(signature = (to, body, lane, thread, ttl, until_done, depth = 0, headers = None, reply_to = None))]
+    fn send(
+        &self,
+        to: &Bound<'_, PyBytes>,
+        body: &Bound<'_, PyAny>,
+        lane: u8,
+        thread: Option<&[u8]>,
+        ttl: f64,
+        until_done: bool,
+        depth: u16,
+        headers: Option<&Bound<'_, PyDict>>,
+        reply_to: Option<&[u8]>,
+    ) -> PyResult<Receipt> {
+        runtime::check()?;
+        let outgoing = Outgoing {
+            to: peer_id(to.as_bytes())?,
+            lane: lane_of(lane)?,
+            thread: thread.map(thread_id).transpose()?,
+            ttl: seconds("ttl", ttl)?,
+            until_done,
+            depth,
+            reply_to: reply_to.map(message_id).transpose()?,
+            headers: encode_headers(headers)?,
+            content: content(body)?,
+        };
+        self.command(to.py(), move |core, now| {
+            let (token, id) = core.agent.send(outgoing, now)?;
+            Ok(core.application.receipts.begin(token, id, until_done))
+        })
+    }
+
+    #[pyo3(signature = (to, body, lane, thread, ttl, depth = 0, headers = None))]
+    fn request(
+        &self,
+        to: &Bound<'_, PyBytes>,
+        body: &Bound<'_, PyAny>,
+        lane: u8,
+        thread: Option<&[u8]>,
+        ttl: f64,
+        depth: u16,
+        headers: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<(Token, Option<Receipt>)> {
+        runtime::check()?;
+        let request = CallRequest {
+            skill: None,
+            to: Some(peer_id(to.as_bytes())?),
+            among: Vec::new(),
+            lane: lane_of(lane)?,
+            thread: thread.map(thread_id).transpose()?,
+            ttl: seconds("ttl", ttl)?,
+            timeout: None,
+            progress_timeout: None,
+            depth,
+            headers: encode_headers(headers)?,
+            content: content(body)?,
+        };
+        self.command(to.py(), move |core, now| {
+            let call = core.agent.call(request, now)?;
+            let receipt = core.application.receipts.begin_call(call, &core.agent);
+            Ok((call, receipt))
+        })
+    }
+
+    #[pyo3(signature = (skill, args, kwargs, to, among, lane, ttl, timeout, progress_timeout, depth = 0))]
+    fn call(
+        &self,
+        skill: &str,
+        args: &Bound<'_, PyTuple>,
+        kwargs: &Bound<'_, PyDict>,
+        to: Option<&[u8]>,
+        among: Option<Vec<Bound<'_, PyBytes>>>,
+        lane: u8,
+        ttl: f64,
+        timeout: Option<f64>,
+        progress_timeout: Option<f64>,
+        depth: u16,
+    ) -> PyResult<Token> {
+        runtime::check()?;
+        if among.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::Send(SendError::SkillUnknown(skill.to_owned())).into());
+        }
+        let among = among.unwrap_or_default().iter().map(|id| peer_id(id.as_bytes())).collect::<Result<_, _>>()?;
+        let request = CallRequest {
+            skill: Some(skill.to_owned()),
+            to: to.map(peer_id).transpose()?,
+            among,
+            lane: lane_of(lane)?,
+            thread: None,
+            ttl: seconds("ttl", ttl)?,
+            timeout: timeout.map(|timeout| seconds("timeout", timeout)).transpose()?,
+            progress_timeout: progress_timeout.map(|timeout| seconds("progress_timeout", timeout)).transpose()?,
+            depth,
+            headers: Bytes::new(),
+            content: Content {
+                content_type: ContentType::MessagePack,
+                bytes: body::encode_arguments(args, kwargs).map_err(Error::from)?,
+            },
+        };
+        self.command(args.py(), move |core, now| Ok(core.agent.call(request, now)?))
+    }
+    fn cancel(&self, py: Python<'_>, call: Token) -> PyResult<()> {
+        runtime::check()?;
+        self.with(py, move |core, now| {
+            core.agent.cancel(call, now);
+            core.application.receipts.end_call(call);
+        });
+        self.client.flush();
+        Ok(())
+    }
+
+    /// Returns the receipt of the request that a call has out; None when there is none, or the call is over.
+    fn call_receipt(&self, py: Python<'_>, call: Token) -> PyResult<Option<Receipt>> {
+        runtime::check()?;
+        Ok(self.with(py, move |core, _| core.application.receipts.of_call(call)))
+    }
+
+    #[pyo3(signature = (token, body, r#final, depth = 0))]
+    fn answer(&self, token: Token, body: &Bound<'_, PyAny>, r#final: bool, depth: u16) -> PyResult<Receipt> {
+        runtime::check()?;
+        let content = content(body)?;
+        self.command(body.py(), move |core, now| {
+            let (receipt, id) = core.agent.answer(token, content, r#final, depth, now)?;
+            Ok(core.application.receipts.begin(receipt, id, false))
+        })
+    }
+
+    #[pyo3(signature = (token, code, r#type, text, retry_after = 0.0))]
+    fn refuse(&self, py: Python<'_>, token: Token, code: u8, r#type: &str, text: &str, retry_after: f64) -> PyResult<()> {
+        runtime::check()?;
+        let retry_after = u32::try_from(seconds("retry_after", retry_after)?.as_millis()).unwrap_or(u32::MAX);
+        let mut refusal = Refusal::new(RefusalCode::from(code), text);
+        refusal.retry_after_ms = retry_after;
+        refusal.type_name = r#type.to_owned();
+        self.command(py, move |core, now| Ok(core.agent.refuse(token, &refusal, now)?))?;
+        self.client.flush();
+        Ok(())
+    }
+
+    fn done(&self, py: Python<'_>, token: Token) -> PyResult<()> {
+        runtime::check()?;
+        self.with(py, move |core, now| core.agent.done(token, now));
+        Ok(())
+    }
+
+    fn consumed(&self, py: Python<'_>, messages: usize) -> PyResult<()> {
+        runtime::check()?;
+        self.with(py, move |core, now| core.agent.consumed(messages, now));
+        Ok(())
+    }
+
+    fn turned(&self, py: Python<'_>) -> PyResult<()> {
+        runtime::check()?;
+        self.with(py, |core, now| core.agent.turned(now));
+        Ok(())
+    }
+
+    fn peers(&self, py: Python<'_>) -> PyResult<Vec<PeerInfo>> {
+        runtime::check()?;
+        Ok(self.with(py, |core, _| core.agent.peers()).into_iter().map(PeerInfo).collect())
+    }
+
+    fn peer(&self, py: Python<'_>, id: &[u8]) -> PyResult<Option<PeerInfo>> {
+        runtime::check()?;
+        let id = peer_id(id)?;
+        Ok(self.with(py, |core, _| core.agent.peer(&id)).map(PeerInfo))
+    }
+
+    fn describe(&self, py: Python<'_>, peer: &[u8], hash: &[u8]) -> PyResult<Token> {
+        runtime::check()?;
+        let (peer, hash) = (peer_id(peer)?, fixed("hash", hash)?);
+        let token = self.command(py, move |core, now| Ok(core.agent.describe(peer, hash, DESCRIBE_TIMEOUT, now)?))?;
+        self.client.flush();
+        Ok(token)
+    }
+
+    fn offer(&self, py: Python<'_>, skills: Vec<Skill>) -> PyResult<()> {
+        runtime::check()?;
+        let skills = skills.into_iter().map(offer_of).collect();
+        self.command(py, move |core, now| Ok(core.agent.offer(skills, now)?))?;
+        self.client.flush();
+        Ok(())
+    }
+
+    fn invite(
+        &self,
+        py: Python<'_>,
+        uses: Option<u32>,
+        ttl: f64,
+        rights: (Option<Vec<String>>, bool, bool, bool),
+        addresses: Vec<String>,
+    ) -> PyResult<(Token, String)> {
+        runtime::check()?;
+        let (skills, admit, terminals, originate) = rights;
+        let rights = Rights { skills: skills.map(|skills| skills.into_iter().collect()), admit, terminals, originate };
+        let options = InviteOptions { uses, ttl: seconds("ttl", ttl)?, rights, addresses };
+        let (token, ticket) = self.command(py, move |core, now| Ok(core.agent.invite(options, now)?))?;
+        self.client.flush();
+        Ok((token, ticket.to_string()))
+    }
+
+    fn revoke(&self, py: Python<'_>, token: Token) -> PyResult<()> {
+        runtime::check()?;
+        self.with(py, move |core, now| core.agent.revoke_invite(token, now));
+        self.client.flush();
+        Ok(())
+    }
+
+    fn health<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        runtime::check()?;
+        let health = self.with(py, |core, _| core.agent.health());
+        let dictionary = PyDict::new(py);
+        dictionary.set_item("linked", health.linked)?;
+        dictionary.set_item("member", health.member)?;
+        dictionary.set_item("peers", health.peers)?;
+        dictionary.set_item("peers_linked", health.peers_linked)?;
+        dictionary.set_item("outbox_messages", health.outbox_messages)?;
+        dictionary.set_item("outbox_bytes", health.outbox_bytes)?;
+        dictionary.set_item("calls", health.calls)?;
+        dictionary.set_item("requests", health.requests)?;
+        dictionary.set_item("ephemeral", health.ephemeral)?;
+        dictionary.set_item("certificate_expiry_ms", health.certificate_expiry)?;
+        dictionary.set_item("refused_frames", health.counters.refused_frames)?;
+        dictionary.set_item("refused_messages", health.counters.refused_messages)?;
+        dictionary.set_item("refused_cards", health.counters.refused_cards)?;
+        dictionary.set_item("sessions", health.counters.sessions)?;
+        dictionary.set_item("frames_sent", health.counters.frames_sent)?;
+        dictionary.set_item("frames_received", health.counters.frames_received)?;
+        dictionary.set_item("bounces", health.counters.bounces)?;
+        Ok(dictionary)
+    }
+
+    /// Returns the receipts that are neither delivered nor settled otherwise.
+    fn outstanding(&self, py: Python<'_>) -> PyResult<Vec<Receipt>> {
+        runtime::check()?;
+        Ok(self.with(py, |core, _| core.application.receipts.outstanding()))
+    }
+
+    /// Says goodbye and ends the task; the event follows when the socket is closed.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        runtime::check()?;
+        self.with(py, |core, now| core.agent.close(now));
+        self.client.flush();
+        Ok(())
+    }
+}
+
+impl Agent {
+    fn start(
+        py: Python<'_>,
+        addresses: Vec<Address>,
+        ca_file: Option<PathBuf>,
+        make: impl FnOnce(Random, Now) -> Result<agent::Agent, Error> + Send,
+    ) -> PyResult<Self> {
+        let runtime = runtime::handle()?;
+        py.detach(move || {
+            let trust = ca_file.map_or_else(|| Ok(Trust::system()), |path| Trust::from_pem_file(&path))?;
+            let clock = Clock::new();
+            let agent = make(Random::from_seed(seed()?), clock.now())?;
+            let queue = Arc::new(Queue::new().map_err(|source| net::Error::Lost { source })?);
+            let bell = Arc::clone(&queue);
+            let (id, name) = (agent.id(), agent.name().to_owned());
+            let swarm = agent.swarm().map(|swarm| swarm.to_string()).unwrap_or_default();
+            let desk = Desk::new(Arc::clone(&queue));
+            let client = Client::start(agent, desk, move || bell.announce(), clock, addresses, trust, runtime);
+            Ok(Self { client: Arc::new(client), queue, id, name, swarm })
+        })
+        .map_err(|error: Error| error.into())
+    }
+
+    /// Gives `command` the agent. If another thread has it, this one lets go of the interpreter while it waits: that one might need it.
+    fn with<R: Send>(&self, py: Python<'_>, command: impl FnOnce(&mut Core, Now) -> R + Send) -> R {
+        match self.client.try_with(command) {
+            Ok(result) => result,
+            Err(command) => py.detach(|| self.client.with(command)),
+        }
+    }
+
+    fn command<R: Send>(&self, py: Python<'_>, command: impl FnOnce(&mut Core, Now) -> Result<R, Error> + Send) -> PyResult<R> {
+        Ok(self.with(py, command)?)
+    }
+
+    /// Tells the senders of messages that can't be read; the application never sees these.
+    fn refuse_unreadable(&self, py: Python<'_>, unreadable: Vec<Unreadable>) {
+        self.with(py, |core, now| {
+            for message in unreadable {
+                match message {
+                    Unreadable::Delivery { token, is_request, error } => {
+                        let refusal = Refusal::new(RefusalCode::Unsupported, error.to_string());
+                        // One that is over already needs no refusal.
+                        let _ = core.agent.refuse(token, &refusal, now);
+                        if !is_request {
+                            core.agent.done(token, now);
+                        }
+                    }
+                    Unreadable::Progress { call } => core.agent.cancel(call, now),
+                }
+            }
+        });
+        self.client.flush();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if runtime::is_alive() {
+            self.queue.abandon();
+        } else {
+            // Locks that a thread of the parent held stay locked in its child for ever.
+            mem::forget(Arc::clone(&self.client));
+        }
+    }
+}
+
+fn config(
+    name: &str,
+    skills: Vec<Skill>,
+    peer_gone_after: f64,
+    outbox_bytes: Option<usize>,
+    outbox_messages: Option<usize>,
+) -> Result<Config, Error> {
+    let mut config = Config::new(name, seed()?);
+    config.skills = skills.into_iter().map(offer_of).collect();
+    config.peer_gone_after = seconds("peer_gone_after", peer_gone_after)?;
+    config.outbox_bytes = outbox_bytes.unwrap_or(config.outbox_bytes);
+    config.outbox_messages = outbox_messages.unwrap_or(config.outbox_messages);
+    Ok(config)
+}
+
+fn offer_of((name, tags, concurrency, definition): Skill) -> SkillOffer {
+    SkillOffer { name, tags, concurrency: u16::try_from(concurrency).unwrap_or(u16::MAX), definition }
+}
+
+fn seed() -> Result<[u8; 32], Error> {
+    Ok(os::random_seed().map_err(|source| net::Error::Lost { source })?)
+}
+
+fn content(body: &Bound<'_, PyAny>) -> Result<Content, Error> {
+    let (content_type, bytes) = body::encode(body)?;
+    Ok(Content { content_type, bytes })
+}
+
+fn encode_headers(headers: Option<&Bound<'_, PyDict>>) -> Result<Bytes, Error> {
+    Ok(headers.map(body::encode_headers).transpose()?.unwrap_or_default())
+}
+
+fn seconds(what: &str, seconds: f64) -> Result<Duration, Error> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| Error::Argument(format!("{what} must be a number of seconds, not {seconds}")))
+}
+
+fn lane_of(lane: u8) -> Result<Lane, Error> {
+    match Lane::try_from(lane) {
+        Ok(Lane::Control) | Err(_) => Err(Error::Argument(format!("lane must be 1 (urgent) to 4 (bulk), not {lane}"))),
+        Ok(lane) => Ok(lane),
+    }
+}
+
+fn peer_id(bytes: &[u8]) -> Result<AgentId, Error> {
+    fixed("the id of a peer", bytes).map(AgentId::from_bytes)
+}
+
+fn thread_id(bytes: &[u8]) -> Result<ThreadId, Error> {
+    fixed("thread", bytes).map(ThreadId::from_bytes)
+}
+
+fn message_id(bytes: &[u8]) -> Result<MessageId, Error> {
+    fixed("the id of a message", bytes).map(MessageId::from_bytes)
+}
+
+fn fixed<const N: usize>(what: &str, bytes: &[u8]) -> Result<[u8; N], Error> {
+    bytes.try_into().map_err(|_| Error::Argument(format!("{what} must have {N} bytes, not {}", bytes.len())))
+}

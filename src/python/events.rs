@@ -1,0 +1,173 @@
+//! From the driver's thread to Python's, in batches: the queue, the bell and the tuples.
+//!
+//! The driver hands events over under the agent's lock; they are brought into the form of [`Notice`] there, wait in the queue, and become
+//! tuples (`tuples`) when Python drains it. The bell rings when the queue turns non-empty and falls silent when it has been emptied, so a burst costs
+//! one wake-up. The queue needs no bound of its own: messages and requests are bounded by the credit that the agent gave, everything else
+//! by what the application itself has under way.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::errors::Error;
+use super::receipt::{Change, Receipts};
+use crate::agent::{Event, PeerChange, PeerView, Token};
+use crate::net::client::{Application, View};
+use crate::net::os::Bell;
+
+/// An event that is complete in itself: nothing has to be asked of the agent any more.
+pub(super) enum Notice {
+    Linked {
+        switchboard: String,
+    },
+    LinkLost {
+        error: Error,
+        retry_in: f64,
+    },
+    Closed(Option<Error>),
+    Peer {
+        what: &'static str,
+        peer: PeerView,
+    },
+    Receipt(Change),
+    Admitted {
+        invite: Token,
+        peer: PeerView,
+    },
+    /// Any other event, as it came.
+    Event(Event),
+}
+
+/// What waits for Python.
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    bell: Bell,
+    /// Notified with each ring, for platforms without a descriptor to poll.
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    notices: VecDeque<Notice>,
+    is_ringing: bool,
+    /// How often the bell has rung.
+    rings: u64,
+    is_abandoned: bool,
+}
+
+impl Queue {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self { waiting: Mutex::default(), bell: Bell::new()?, rung: Condvar::new() })
+    }
+
+    pub(super) fn descriptor(&self) -> i32 {
+        self.bell.descriptor()
+    }
+
+    /// Rings if something waits that nobody has been told of.
+    pub(super) fn announce(&self) {
+        let mut waiting = lock(&self.waiting);
+        if !waiting.is_ringing && !waiting.notices.is_empty() {
+            waiting.is_ringing = true;
+            waiting.rings += 1;
+            self.bell.ring();
+            self.rung.notify_all();
+        }
+    }
+
+    /// Takes up to `limit` notices. The bell goes on ringing as long as some are left.
+    pub(super) fn take(&self, limit: usize) -> VecDeque<Notice> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.notices.len() > limit {
+            return waiting.notices.drain(..limit).collect();
+        }
+        if waiting.is_ringing {
+            waiting.is_ringing = false;
+            self.bell.silence();
+        }
+        std::mem::take(&mut waiting.notices)
+    }
+
+    /// Waits until the bell has rung more than `rings` times, and returns how often; nothing when the agent is gone.
+    pub(super) fn wait_for_ring(&self, rings: u64) -> Option<u64> {
+        let mut waiting = lock(&self.waiting);
+        while waiting.rings == rings && !waiting.is_abandoned {
+            waiting = self.rung.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        (!waiting.is_abandoned).then_some(waiting.rings)
+    }
+
+    /// Lets go of whoever waits for the bell.
+    pub(super) fn abandon(&self) {
+        lock(&self.waiting).is_abandoned = true;
+        self.rung.notify_all();
+    }
+
+    fn put(&self, notice: Notice) {
+        lock(&self.waiting).notices.push_back(notice);
+    }
+}
+
+/// The application of the state machine: receipts are brought up to date, everything else is queued.
+pub(super) struct Desk {
+    pub(super) receipts: Receipts,
+    queue: Arc<Queue>,
+}
+
+impl Desk {
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        Self { receipts: Receipts::default(), queue }
+    }
+}
+
+impl Application for Desk {
+    fn handle_event(&mut self, event: Event, view: View<'_>) {
+        let notice = match event {
+            Event::Receipt { token, state } => match self.receipts.change(token, state) {
+                Some(change) => Notice::Receipt(change),
+                None => return,
+            },
+            Event::Linked => Notice::Linked { switchboard: view.switchboard.to_owned() },
+            Event::LinkLost { error, retry_in } => {
+                let error = match view.failure.take() {
+                    Some(failure) => Error::Net(failure),
+                    None => Error::Link(error),
+                };
+                Notice::LinkLost { error, retry_in: retry_in.as_secs_f64() }
+            }
+            Event::Closed(reason) => Notice::Closed(reason.map(Error::Closed)),
+            Event::Peer { id, change } => match view.agent.peer(&id) {
+                Some(peer) => Notice::Peer { what: word_for(change), peer },
+                None => return,
+            },
+            Event::Admitted { invite, id } => match view.agent.peer(&id) {
+                Some(peer) => Notice::Admitted { invite, peer },
+                None => return,
+            },
+            Event::CallMoved { call, .. } => {
+                self.receipts.begin_call(call, view.agent);
+                Notice::Event(event)
+            }
+            Event::Answered { call, .. } | Event::CallFailed { call, .. } => {
+                self.receipts.end_call(call);
+                Notice::Event(event)
+            }
+            event => Notice::Event(event),
+        };
+        self.queue.put(notice);
+    }
+}
+
+fn word_for(change: PeerChange) -> &'static str {
+    match change {
+        PeerChange::Joined => "joined",
+        PeerChange::Changed => "changed",
+        PeerChange::Up => "up",
+        PeerChange::Down => "down",
+        PeerChange::Gone => "gone",
+        PeerChange::Left => "left",
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
