@@ -47,7 +47,7 @@ def test_paths_take_turns_and_medians_are_compared_with_the_better_yardstick() -
 def test_rates_are_compared_by_their_share() -> None:
     routes = [Scripted("bare", [1_000_000.0]), Scripted("ours", [250_000.0])]
 
-    lines = table(asyncio.run(measure(routes, ["one way"], 1, 1.0)), routes, ["bare"], ["one way"])
+    lines = table(asyncio.run(measure(routes, ["one-way"], 1, 1.0)), routes, ["bare"], ["one-way"])
 
     assert lines[2].split() == ["ours", "250.0", "k/s", "(25%)"]
 
@@ -55,19 +55,19 @@ def test_rates_are_compared_by_their_share() -> None:
 def test_a_path_leaves_out_what_it_does_not_support() -> None:
     routes = [Scripted("bare", [1.0], receivers=1)]
 
-    results = asyncio.run(measure(routes, ["1 to 8", "one way"], 1, 1.0))
+    results = asyncio.run(measure(routes, ["1-to-8", "one-way"], 1, 1.0))
 
-    assert [run["workload"] for run in results.runs] == ["one way"]
-    assert results.figure("bare", "1 to 8") is None
+    assert [run["workload"] for run in results.runs] == ["one-way"]
+    assert results.figure("bare", "1-to-8") is None
 
 
-@pytest.mark.parametrize(("name", "expected"), [("request-reply", 120.0), ("one way", 500.0), ("64 KiB one way", 3.0)])
+@pytest.mark.parametrize(("name", "expected"), [("request-reply", 120.0), ("one-way", 500.0), ("64-KiB", 3.0)])
 def test_a_figure_has_the_unit_of_its_workload(name: str, expected: float) -> None:
     assert figure_of(WORKLOADS[name], {"messages": 1000, "seconds": 2.0, "bytes": 6_000_000, "p50_us": 120.0}) == expected
 
 
 def test_raw_runs_say_how_loaded_the_machine_was() -> None:
-    results = asyncio.run(measure([Scripted("bare", [1.0])], ["one way"], 1, 1.0))
+    results = asyncio.run(measure([Scripted("bare", [1.0])], ["one-way"], 1, 1.0))
 
     written = json.loads(results.as_json())
 
@@ -81,7 +81,7 @@ def test_lost_messages_fail_the_run(arrived: int, error: str | None) -> None:
 
     async def scenario() -> None:
         async with lines({"messages": 100, "seconds": 1.0}) as sender, lines(receiver) as counting:
-            await A2ALinker("ours", sender, counting).run("one way", 1.0)
+            await A2ALinker("ours", sender, counting).run("one-way", 1.0)
 
     with pytest.raises(ProcessError, match=error or "99 of 100 messages arrived"):
         asyncio.run(scenario())
@@ -111,4 +111,4 @@ def lines(*said: dict[str, Any]) -> Any:
 
 
 def test_no_figure_comes_from_no_run() -> None:
-    assert Results().figure("ours", "one way") is None
+    assert Results().figure("ours", "one-way") is None

@@ -20,9 +20,9 @@ END: Final = (1 << 64) - 1  # the number that ends a one-way run
 
 WORKLOADS: Final = {
     "request-reply": Workload("requests", 256, "us"),
-    "64 in flight": Workload("requests", 256, "/s", in_flight=64),
-    "one way": Workload("one way", 256, "/s"),
-    "64 KiB one way": Workload("one way", 64 * 1024, "MB/s"),
-    "1 to 8": Workload("one way", 256, "/s", receivers=8),
+    "64-in-flight": Workload("requests", 256, "/s", in_flight=64),
+    "one-way": Workload("one way", 256, "/s"),
+    "64-KiB": Workload("one way", 64 * 1024, "MB/s"),
+    "1-to-8": Workload("one way", 256, "/s", receivers=8),
 }
 MOST_RECEIVERS: Final = max(workload.receivers for workload in WORKLOADS.values())
