@@ -1,0 +1,92 @@
+"""What the documents show runs as it is written."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE = 60.0  # seconds; each of these takes one or two
+
+
+def test_the_two_programs_of_the_readme_talk_to_each_other() -> None:
+    planner, coder = python_blocks("README.md")
+    assert len((planner + coder).splitlines()) < 25
+    # The one thing that is different in a test: everybody is on this machine.
+    planner = planner.replace('kind="ticket"', 'kind="ticket", local=True')
+
+    with running("-m", "a2alinker", "switchboard", "--listen", "127.0.0.1:0") as switchboard:
+        address = line_of(switchboard)
+        with running("-c", planner, A2ALINKER_SWITCHBOARD=address) as host:
+            ticket = line_of(host)
+            with running("-c", coder, A2ALINKER_TICKET=ticket):
+                assert line_of(host) == "needs a docstring"
+                assert host.wait(PATIENCE) == 0
+
+
+def test_the_getting_started_page_is_a_program() -> None:
+    program = "\n".join(python_blocks("docs/getting-started.md"))
+
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_links_between_the_documents_lead_somewhere() -> None:
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+
+    broken = [
+        f"{page.relative_to(REPOSITORY)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+
+    assert broken == []
+
+
+def test_the_tests_and_sources_that_the_documents_name_are_there() -> None:
+    named = {
+        (page.name, path)
+        for page in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+        for path in re.findall(r"`((?:tests|src|benches|tools|examples|docs|python)/[\w/.-]+?)/?`", page.read_text(encoding="utf-8"))
+    }
+
+    assert named
+    assert [f"{page}: {path}" for page, path in sorted(named) if not (REPOSITORY / path).exists()] == []
+
+
+def python_blocks(page: str) -> list[str]:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@contextmanager
+def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    clean: Mapping[str, str] = {name: value for name, value in os.environ.items() if not name.startswith("A2ALINKER_")}
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**clean, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    if not line:
+        assert process.stderr is not None
+        raise AssertionError(process.stderr.read())
+    return line
