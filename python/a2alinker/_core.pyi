@@ -206,4 +206,5 @@ def new_key(path: str) -> str: ...  # writes a fresh private key (0600, never ov
 def ticket_info(text: str) -> dict[str, Any]: ...  # addresses, expiry_ms, counted, swarm; raises InviteError
 def encode_body(body: object) -> tuple[int, bytes]: ...  # content type and bytes; raises BodyError
 def decode_body(content_type: int, data: bytes) -> object: ...
+def _error_samples() -> list[Exception]: ...  # one of each kind that this module raises, for the tests
 def runtime_alive() -> bool: ...  # False in a child after fork()

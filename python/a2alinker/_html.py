@@ -25,7 +25,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 
 def _text(value: object) -> str:
-    from html import escape  # imported late: few programs show tables, all pay for imports
+    from html import escape
 
     text = value if isinstance(value, str) else str(value)
     return escape(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")

@@ -22,9 +22,10 @@ from . import _core
 from .exceptions import A2ALinkerError, AgentClosed, Forked, NoEventLoop, UsageError, WrongLoop
 
 logger = logging.getLogger("a2alinker")
-running_loop = asyncio._get_running_loop  # returns None where get_running_loop() raises; documented for libraries like this one
+running_loop = asyncio._get_running_loop
 
 BATCH: Final = 1024  # events handled in one go; chosen: 1 ms of work, after which other tasks get their turn
+BURST: Final = 64  # messages queued in one turn of the loop before they are written; chosen: a full frame of small ones
 TICK: Final = 10.0  # seconds between signs of life of the event loop; the core gives up on a loop after 60
 
 Event = tuple[Any, ...]
@@ -37,7 +38,7 @@ _NO_LOOP: Final = object()  # owner of a seam that is closing: no running loop e
 class Seam:
     """One agent on one event loop."""
 
-    __slots__ = ("__weakref__", "_at_end", "_ended", "_handlers", "_tick", "_uses_waker", "core", "error", "flush_due", "loop", "owner")
+    __slots__ = ("__weakref__", "_at_end", "_ended", "_handlers", "_tick", "_uses_waker", "core", "error", "loop", "owner", "unflushed")
 
     def __init__(self, core: _core.Agent, loop: asyncio.AbstractEventLoop) -> None:
         self.core = core
@@ -47,7 +48,7 @@ class Seam:
         self._handlers: list[Handler] = [_ignore] * _KINDS
         self._at_end: list[Callable[[], None]] = []
         self._ended = Signal(loop)
-        self.flush_due = False
+        self.unflushed = 0  # messages since the last flush; a flush is scheduled when there are any
         self._tick: asyncio.TimerHandle | None = None
         self._uses_waker = False
         self.on(_core.EVENT_CLOSED, lambda event: self.end(event[1]))
@@ -62,12 +63,13 @@ class Seam:
 
     def attach(self) -> None:
         """Begins to handle events."""
-        try:
-            if self.core.wake_fd < 0:
-                raise NotImplementedError
-            self.loop.add_reader(self.core.wake_fd, self._pump)
-        except NotImplementedError:  # Windows: the proactor loop watches no descriptors
-            self._uses_waker = True
+        self._uses_waker = self.core.wake_fd < 0
+        if not self._uses_waker:
+            try:
+                self.loop.add_reader(self.core.wake_fd, self.pump)
+            except NotImplementedError:  # a proactor loop watches no descriptors
+                self._uses_waker = True
+        if self._uses_waker:
             self.core.set_waker(_waker(weakref.ref(self)))
         self._on_tick()
         _open_seams.add(self)
@@ -104,13 +106,16 @@ class Seam:
         return closed
 
     def flush_soon(self) -> None:
-        """Writes what was sent, once, when the loop has run what is ready."""
-        if not self.flush_due:
-            self.flush_due = True
+        """Writes what was queued when the loop has run what is ready, and at once after a burst: its sender may not let the loop turn."""
+        self.unflushed += 1
+        if self.unflushed == 1:
             self.loop.call_soon(self._flush)
+        elif self.unflushed > BURST:
+            self.unflushed = 1  # the scheduled flush is still to come
+            self.core.flush()
 
     def _flush(self) -> None:
-        self.flush_due = False
+        self.unflushed = 0
         self.core.flush()
 
     # -- the end --
@@ -130,7 +135,7 @@ class Seam:
         for callback in reversed(self._at_end):
             try:
                 callback()
-            except Exception as problem:
+            except Exception as problem:  # noqa: BLE001  the other parts must end too
                 self._report("the end of an agent", problem)
         self._at_end.clear()
         self._ended.set()
@@ -160,16 +165,17 @@ class Seam:
 
     # -- the core's side --
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
+        """Handles what the core has queued."""
         events = self.core.drain(BATCH)
         handlers = self._handlers
         for event in events:
             try:
                 handlers[event[0]](event)
-            except Exception as problem:
+            except Exception as problem:  # noqa: BLE001  the other events must be handled too
                 self._report(f"an event of kind {event[0]}", problem)
-        if len(events) == BATCH:
-            self.loop.call_soon(self._pump)
+        if events and self._uses_waker:  # a descriptor stays readable as long as there are more
+            self.loop.call_soon(self.pump)
 
     def _on_tick(self) -> None:
         self.core.turned()
@@ -229,7 +235,7 @@ def _waker(seam_ref: weakref.ref[Seam]) -> Callable[[], None]:
         if seam is None:
             return
         try:
-            seam.loop.call_soon_threadsafe(seam._pump)
+            seam.loop.call_soon_threadsafe(seam.pump)
         except RuntimeError:  # the loop was closed before the agent; its owner gets a ResourceWarning
             logger.debug("wake-up of a closed loop")
 

@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 from . import _core
 from ._html import card
@@ -454,13 +454,15 @@ class Agent:
         if self._switchboard is not None:
             self._switchboard.end()
 
-    async def __aenter__(self) -> Agent:
+    async def __aenter__(self) -> Self:
         self._seam.check()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Closes the agent. If the block raised, nothing hides that: what is undelivered is noted on the exception, and a cancelled block
-        isn't kept waiting for it."""
+        """Closes the agent.
+
+        If the block raised, nothing hides that: what is undelivered is noted on the exception. A cancelled block isn't kept waiting.
+        """
         if error is None:
             await self.close()
             return
@@ -471,7 +473,7 @@ class Agent:
 
     def __del__(self) -> None:
         if self._seam.is_attached and _core.runtime_alive():
-            warnings.warn(f"{self!r} was not closed: use `async with` or `await agent.close()`", ResourceWarning, source=self)
+            warnings.warn(f"{self!r} was not closed: use `async with` or `await agent.close()`", ResourceWarning, 2, self)
             self.abandon()
 
     def __repr__(self) -> str:

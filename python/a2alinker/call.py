@@ -34,21 +34,21 @@ class Call(Generic[T]):
 
     __slots__ = (
         "__weakref__",
-        "attempt",
         "_calls",
         "_convert",
         "_error",
         "_limit_hit",
         "_part_waiter",
-        "peer_id",
         "_running",
         "_seen",
         "_size",
-        "timer",
-        "token",
         "_value",
         "_waiters",
         "_waiting",
+        "attempt",
+        "peer_id",
+        "timer",
+        "token",
         "what",
     )
 
@@ -146,6 +146,7 @@ class Call(Generic[T]):
     # -- from Calls --
 
     def end(self, event: Event | None, error: BaseException | None) -> None:
+        """Takes the answer, or why there is none."""
         if not self._running:
             return
         self._running = False
@@ -154,7 +155,7 @@ class Call(Generic[T]):
         if event is not None:
             try:
                 self._value = self._convert(event)
-            except Exception as problem:
+            except Exception as problem:  # noqa: BLE001  whatever a pydantic model raises belongs to who awaits
                 error = problem
         self._error = error
         for waiter in self._waiters:
@@ -172,6 +173,7 @@ class Call(Generic[T]):
             waiter.set_result(None)
 
     def add_part(self, body: Any) -> None:
+        """Takes a partial answer."""
         if self._limit_hit:
             return
         size = size_of(body)
@@ -194,9 +196,7 @@ class Call(Generic[T]):
         if self._running and self.token >= 0 and self._calls.seam.is_open and _core.runtime_alive():
             self._running = False
             self._calls.drop(self.token, self.timer)
-            warnings.warn(
-                f"{self!r} was dropped before its answer came, and is cancelled: await it, or keep it", ResourceWarning, source=self
-            )
+            warnings.warn(f"{self!r} was dropped before its answer came, and is cancelled: await it, or keep it", ResourceWarning, 2, self)
         elif self._error is not None and not self._seen:
             logger.warning("a call of %s failed, and nobody asked: %s", self.what, self._error)
 
@@ -265,6 +265,7 @@ class Calls:
         return self._start(call, token)
 
     def cancel(self, token: int) -> None:
+        """Forgets a call and tells the other side."""
         if self._by_token.pop(token, None) is not None and self.seam.is_attached:
             self.seam.core.cancel(token)
             self.seam.flush_soon()
@@ -289,8 +290,7 @@ class Calls:
     def _start(self, call: Call[T], token: int) -> Call[T]:
         call.token = token
         self._by_token[token] = weakref.ref(call)
-        if not self.seam.flush_due:
-            self.seam.flush_soon()
+        self.seam.flush_soon()
         return call
 
     def _message(self, event: Event) -> Message:

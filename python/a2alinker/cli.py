@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from .exceptions import A2ALinkerError
+from .invite import is_local
 from .switchboard import Switchboard
 
-LISTEN = "0.0.0.0:7447"
+LISTEN = "127.0.0.1:7447"
 DELEGATED = {"demo": "several agents work together, and one is killed", "bench": "measure messages and calls through a switchboard"}
 
 
@@ -54,13 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         "--listen", metavar="HOST:PORT", default=LISTEN, help="where to listen (%(default)s); port 0 takes any free one"
     )
     switchboard.add_argument("--advertise", metavar="HOST[:PORT]", help="the name or address by which agents reach it")
-    keys = switchboard.add_mutually_exclusive_group()
-    keys.add_argument("--key", metavar="FILE", help="key of a self-signed certificate; it keeps the pin the same over restarts")
-    keys.add_argument("--new-key", metavar="FILE", help="write such a key to a new file first, and use it")
-    keys.add_argument("--certificate", metavar="FILE", help="certificate chain in PEM; needs --private-key")
-    switchboard.add_argument("--private-key", metavar="FILE", help="private key of --certificate in PEM")
-    switchboard.add_argument("--plain", action="store_true", help="no TLS; only for loopback and trusted networks")
-    switchboard.add_argument("--behind-proxy", action="store_true", help="a proxy in front of it ends TLS")
+    protection = switchboard.add_mutually_exclusive_group()
+    protection.add_argument("--key", metavar="FILE", help="key of the self-signed certificate; with it a restart keeps the pin")
+    protection.add_argument("--new-key", metavar="FILE", help="make such a key, and use it; the file must not exist")
+    protection.add_argument("--certificate", metavar="FILE", help="a certificate chain in PEM instead; needs --private-key")
+    switchboard.add_argument("--private-key", metavar="FILE", help="the private key of the certificate, in PEM")
+    protection.add_argument("--plain", action="store_true", help="ws:// without TLS; anybody on the path sees who talks, and when")
+    protection.add_argument("--behind-proxy", action="store_true", help="ws:// to a proxy that ends TLS")
     switchboard.set_defaults(run=_switchboard)
 
     for name, text in DELEGATED.items():
@@ -85,13 +86,23 @@ def _switchboard(options: argparse.Namespace) -> int:
         plain=options.plain,
         behind_proxy=options.behind_proxy,
     )
-    if key is None and options.certificate is None and not options.plain and not options.behind_proxy:
-        print("a2alinker: the pin lasts until this process ends; --new-key FILE makes one that stays", file=sys.stderr)
-    asyncio.run(_run(switchboard))
+    asyncio.run(_run(switchboard, _remarks(options, key)))
     return 0
 
 
-async def _run(switchboard: Switchboard) -> None:
+def _remarks(options: argparse.Namespace, key: str | None) -> list[str]:
+    """Returns what an operator should know about what is started."""
+    remarks = []
+    if key is None and options.certificate is None and not options.plain and not options.behind_proxy:
+        remarks.append("The key lives in memory: a restart changes the pin. Keep it with --new-key FILE.")
+    if options.advertise is None and is_local(options.listen):
+        remarks.append("Only this machine can reach it. For others: --listen 0.0.0.0:7447 --advertise NAME")
+    elif options.advertise is None:
+        remarks.append("If others reach this machine by another name than the one above, say so with --advertise.")
+    return remarks
+
+
+async def _run(switchboard: Switchboard, remarks: list[str]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,6 +112,8 @@ async def _run(switchboard: Switchboard) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     async with switchboard:
         print(switchboard.url, flush=True)
+        for remark in remarks:
+            print(remark, file=sys.stderr)
         await stop.wait()
 
 

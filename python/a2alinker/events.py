@@ -74,6 +74,7 @@ class EventStream:
         self._changed = Signal(seam.loop)
 
     def put(self, event: Event) -> None:
+        """Takes an event; drops the oldest if there are too many."""
         if len(self._waiting) == KEPT:
             self._waiting.popleft()
             self._missed += 1
@@ -81,6 +82,7 @@ class EventStream:
         self._changed.set()
 
     def wake(self) -> None:
+        """Lets the reader look again."""
         self._changed.set()
 
     def __aiter__(self) -> EventStream:
@@ -115,6 +117,7 @@ class Events:
         seam.at_end(self._end)
 
     def stream(self) -> EventStream:
+        """Returns an iterator over what happens from here on."""
         stream = EventStream(self.seam)
         self._streams.add(stream)
         return stream

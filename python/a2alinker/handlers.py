@@ -47,6 +47,7 @@ class Work:
 
     @property
     def token(self) -> int:
+        """The core's name for the request."""
         return self._event[TOKEN]  # type: ignore[no-any-return]
 
     @property
@@ -56,10 +57,12 @@ class Work:
 
     @property
     def attempt(self) -> int:
+        """How often the call was given to a worker."""
         return self._event[ATTEMPT]  # type: ignore[no-any-return]
 
     @property
     def agent(self) -> Agent:
+        """The agent that serves."""
         return self._handlers.agent()
 
     def __lt__(self, other: Work) -> bool:
@@ -104,6 +107,7 @@ class Desk:
         self.pool: ThreadPoolExecutor | None = None
 
     def threads(self) -> ThreadPoolExecutor:
+        """Returns the pool, as many threads as calls may run."""
         if self.pool is None:
             self.pool = ThreadPoolExecutor(self.skill.concurrency, thread_name_prefix=f"a2alinker-{self.skill.name}")
         return self.pool
@@ -132,6 +136,7 @@ class Handlers:
 
     @property
     def names(self) -> list[str]:
+        """The skills on offer."""
         return list(self._desks)
 
     def add(self, skill: Skill[..., Any]) -> None:
@@ -178,7 +183,7 @@ class Handlers:
         except BadArguments as problem:
             self._refuse(token, BAD_ARGUMENTS, "", str(problem))
             return
-        except Exception as problem:  # a dataclass's own __post_init__, say
+        except Exception as problem:  # noqa: BLE001  a dataclass's own __post_init__, say
             self._refuse(token, BAD_ARGUMENTS, type(problem).__qualname__, str(problem))
             return
         if desk.running >= desk.skill.concurrency and len(desk.waiting) >= WAITING:
@@ -242,7 +247,7 @@ class Handlers:
                 self._refuse(work.token, LAPSED, "", f"{skill.name} took longer than its limit of {skill.timeout} s")
             else:
                 self._refuse_for(work, problem)
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001  it is the caller who has to know
             self._refuse_for(work, problem)
         else:
             self._answer(work, answer)

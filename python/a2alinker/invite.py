@@ -17,7 +17,8 @@ from .exceptions import ConfigurationError, InviteRevoked, NotReachable
 if TYPE_CHECKING:
     from .peer import Peer, Roster
 
-_LOCAL_HOSTS: Final = frozenset({"", "localhost", "::", "::1", "0.0.0.0"})  # compared with an address, never bound
+_LOCAL_HOSTS: Final = frozenset({"localhost", "::1"})
+_ANY_HOST: Final = frozenset({"", "::", "0.0.0.0"})  # noqa: S104  compared with an address, never bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Invites:
         return Invite(self, token, secret, uses, ttl)
 
     async def joined(self, token: int) -> Peer:
+        """Waits for the next one that joins with this invite."""
         while (waiting := self._admitted.get(token)) is not None:
             if waiting:
                 return waiting.popleft()
@@ -123,6 +125,7 @@ class Invites:
         raise InviteRevoked()
 
     def revoke(self, token: int) -> None:
+        """Closes an invite."""
         if self._admitted.pop(token, None) is not None and self.seam.is_attached:
             self.seam.core.revoke(token)
             self.seam.flush_soon()
@@ -151,12 +154,17 @@ class Invites:
         self._changed.set()
 
 
+def is_local(address: str) -> bool:
+    """Returns whether an address, with or without scheme, means this machine only."""
+    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
+    return host in _LOCAL_HOSTS or host.startswith("127.")
+
+
 def check_reachable(address: str) -> None:
     """Raises NotReachable for an address that means this machine only."""
-    host = urlsplit(address).hostname or ""
-    if host in _LOCAL_HOSTS or host.startswith("127."):
+    if is_local(address) or (urlsplit(address).hostname or "") in _ANY_HOST:
         raise NotReachable(
-            f"the switchboard's address {address.split('#')[0]} works on this machine only. Host with switchboard='wss://...', or with "
+            f"the switchboard's address {address.partition('#')[0]} works on this machine only. Host with switchboard='wss://...', or with "
             "listen='0.0.0.0:7447' and advertise='<a name or IP that others reach>'; or say local=True if everybody joins from here",
             address=address,
         )

@@ -142,12 +142,12 @@ class Message:
     async def _answer(self, body: Any, *, final: bool) -> Receipt:
         self._check()
         outbox = self._outbox
-        try:
-            if outbox.is_crowded:
-                raise OutboxFull
-            return self._post(body, final)
-        except OutboxFull:
-            return await outbox.when_room(self._post, body, final)
+        if not outbox.is_crowded:
+            try:
+                return self._post(body, final)
+            except OutboxFull:
+                pass
+        return await outbox.when_room(self._post, body, final)
 
     def _post(self, body: Any, final: bool) -> Receipt:
         event = self._event
@@ -187,10 +187,12 @@ class Request(Message):
 
     @property
     def wants_answer(self) -> bool:
+        """True."""
         return True
 
     @property
     def cancelled(self) -> bool:
+        """Whether the sender has stopped waiting."""
         return self._cancelled
 
     def cancel(self) -> None:

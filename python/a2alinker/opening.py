@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Final
 
@@ -34,14 +34,14 @@ Skills = Iterable[Skill[..., Any] | Callable[..., Any]]
 class Opening:
     """An agent that is about to open: await it, or use it as an async context manager, which closes the agent in the end."""
 
-    __slots__ = ("_agent", "_open")
+    __slots__ = ("_agent", "_opened")
 
-    def __init__(self, open: Callable[[], Any]) -> None:
-        self._open = open
+    def __init__(self, opened: Callable[[], Coroutine[Any, Any, Agent]]) -> None:
+        self._opened = opened
         self._agent: Agent | None = None
 
     def __await__(self) -> Generator[Any, None, Agent]:
-        return self._open().__await__()  # type: ignore[no-any-return]
+        return self._opened().__await__()
 
     async def __aenter__(self) -> Agent:
         self._agent = await self
@@ -66,7 +66,9 @@ def host(
     outbox_bytes: int = OUTBOX_BYTES,
     outbox_messages: int = OUTBOX_MESSAGES,
 ) -> Opening:
-    """Founds a swarm, and gives its first agent: `async with host(...) as agent`, or `agent = await host(...)`.
+    """Founds a swarm and gives its first agent.
+
+    `async with host(...) as agent`, or `agent = await host(...)`. The arguments:
 
     name: 1 to 64 of [A-Za-z0-9._-].
     skills: what other agents may call; functions, decorated with `@skill` or not.
@@ -126,7 +128,9 @@ def join(
     outbox_bytes: int = OUTBOX_BYTES,
     outbox_messages: int = OUTBOX_MESSAGES,
 ) -> Opening:
-    """Joins a swarm: `async with join(...) as agent`, or `agent = await join(...)`.
+    """Joins a swarm.
+
+    `async with join(...) as agent`, or `agent = await join(...)`. The arguments:
 
     invite: the ticket that `agent.invite(kind="ticket")` gave, as `Invite` or text; if not given, the variable A2ALINKER_TICKET. A ticket in a
         program's arguments can be seen by other users of the machine: prefer the variable.

@@ -71,8 +71,7 @@ class Outbox:
     ) -> Receipt:
         """Queues a message to one peer, or raises OutboxFull."""
         receipt = self.core.send(peer_id, body, lane, thread, ttl, until_done, depth, headers, reply_to)
-        if not self.seam.flush_due:
-            self.seam.flush_soon()
+        self.seam.flush_soon()
         return Receipt(self, receipt, peer_id, until_done)
 
     def answer(self, token: int, body: Any, final: bool, depth: int) -> _core.Receipt | Moot:
@@ -90,8 +89,7 @@ class Outbox:
     def answer_to(self, peer_id: bytes, token: int, body: Any, final: bool, depth: int) -> Receipt:
         """As `answer`, on the loop."""
         receipt = self.answer(token, body, final, depth)
-        if not self.seam.flush_due:
-            self.seam.flush_soon()
+        self.seam.flush_soon()
         return Receipt(self, receipt, peer_id, until_done=False)
 
     def _post_to_all(

@@ -228,6 +228,7 @@ class Roster:
         self._on_change.append(callback)
 
     async def describe(self, peer: Peer, skill: str) -> SkillDefinition:
+        """Returns what a peer says about a skill. See Peer.describe."""
         self.seam.check()
         info = peer.skills.get(skill)
         if info is None:

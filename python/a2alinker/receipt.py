@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from . import _core
 from ._html import card
 from .exceptions import A2ALinkerError, AgentClosed, Expired, PeerGone, Refused, Undelivered, UsageError
-
 from .peer import Peer, text_id
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class Receipt:
             Undelivered: for several receivers, those that it didn't reach.
         """
         while self.state in ("queued", "sent", "unknown"):
-            await self._change()
+            await self.change()
         if self.state in ("expired", "failed"):
             raise self._failure()
 
@@ -117,7 +116,7 @@ class Receipt:
         if not self._until_done:
             raise UsageError('Only a message sent with until="done" is reported as done.')
         while self.state in ("queued", "sent", "unknown", "delivered"):
-            await self._change()
+            await self.change()
         if self.state in _FAILURES:
             raise self._failure()
 
@@ -125,17 +124,18 @@ class Receipt:
         """Gives the present state and each change until there can be no more. Changes in quick succession may be given as one."""
         seen = self.state
         yield seen
-        while not self._is_final(seen):
+        while not self.is_final(seen):
             if self.state == seen:
-                await self._change()
+                await self.change()
             if self.state != seen:
                 seen = self.state
                 yield seen
 
-    def _is_final(self, state: ReceiptState) -> bool:
+    def is_final(self, state: ReceiptState) -> bool:
+        """Returns whether nothing can follow this state."""
         return state == "done" or state in _FAILURES or (state == "delivered" and not self._until_done)
 
-    async def _change(self) -> None:
+    async def change(self) -> None:
         """Waits for a change of state. It may return early."""
         if not self._watched:
             self._watched = True
@@ -173,28 +173,35 @@ class GroupReceipt(Receipt):
 
     @property
     def state(self) -> ReceiptState:
+        """The state of the part that got least far."""
         return min((part.state for part in self._parts), key=_RANK.index, default="done")
 
     @property
     def reason(self) -> str:
+        """The reasons of the parts."""
         return "; ".join(part.reason for part in self._parts if part.reason)
 
     @property
     def message_id(self) -> str:
+        """The ids of the parts, separated by commas."""
         return ",".join(part.message_id for part in self._parts)
 
     @property
     def peer(self) -> Peer | None:
+        """None: see `parts`."""
         return None
 
     @property
     def parts(self) -> tuple[Receipt, ...]:
+        """One receipt for each receiver."""
         return self._parts
 
     async def delivered(self) -> None:
+        """Waits until all have it."""
         await self._all(part.delivered() for part in self._parts)
 
     async def done(self) -> None:
+        """Waits until all have handled it."""
         await self._all(part.done() for part in self._parts)
 
     async def _all(self, waits: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -204,8 +211,9 @@ class GroupReceipt(Receipt):
             text = "; ".join(f"{part.peer or 'a peer'}: {outcome}" for part, outcome in failed)
             raise Undelivered(f"{len(failed)} of {len(self._parts)} receivers: {text}", receipts=tuple(part for part, _ in failed))
 
-    async def _change(self) -> None:
-        waits = [asyncio.ensure_future(part._change()) for part in self._parts if not part._is_final(part.state)]
+    async def change(self) -> None:
+        """Waits for a change of any part."""
+        waits = [asyncio.ensure_future(part.change()) for part in self._parts if not part.is_final(part.state)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

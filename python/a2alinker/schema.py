@@ -26,6 +26,7 @@ class Mismatch(Exception):
         self.path = path
 
     def within(self, step: str) -> Mismatch:
+        """Returns the same one step further out."""
         return Mismatch(self.expected, self.got, step + self.path)
 
     def at(self, root: str) -> str:
@@ -36,6 +37,8 @@ class Mismatch(Exception):
 
 
 class Shape(NamedTuple):
+    """Both sides of an annotation."""
+
     schema: Schema
     convert: Convert
     name: str  # for error texts
@@ -140,7 +143,7 @@ class _Builder:
             return ANYTHING
         if kind in self._building:
             known = self._building[kind]
-            return Shape({"type": "object"}, lambda value: known[0].convert(value), kind.__name__)
+            return Shape({"type": "object"}, _Later(known), kind.__name__)
         known = self._building[kind] = []
         shape = self._typed_dict(kind) if typing.is_typeddict(kind) else self._dataclass(kind)
         known.append(shape)
@@ -212,6 +215,16 @@ class _Builder:
             return value if item.convert is accept else {key: _step(item.convert, one, f"[{key!r}]") for key, one in value.items()}
 
         return Shape({"type": "object", "additionalProperties": item.schema}, convert, name)
+
+
+class _Later:
+    """The converter of a type that is still being built."""
+
+    def __init__(self, known: list[Shape]) -> None:
+        self._known = known
+
+    def __call__(self, value: Any) -> Any:
+        return self._known[0].convert(value)
 
 
 def _step(convert: Convert, value: Any, step: str) -> Any:

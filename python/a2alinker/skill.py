@@ -193,9 +193,8 @@ class Signature:
         for name, value in kwargs.items():
             if name in given:
                 raise BadArguments(f"{self._name} got {name!r} twice")
-            if name not in self._shapes or name in self._positional_only:
-                if self._more_named is None:
-                    raise BadArguments(f"{self._name} has no parameter {name!r}")
+            if (name not in self._shapes or name in self._positional_only) and self._more_named is None:
+                raise BadArguments(f"{self._name} has no parameter {name!r}")
             given[name] = value
         for name in self._required:
             if name not in given:

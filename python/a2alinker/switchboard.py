@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from . import _core
 from ._html import card
 from ._loop import current_loop
 from .exceptions import UsageError
 
+CLOSING = 300  # hundredths of a second that links may take to end
 LOOPBACK = "127.0.0.1:0"  # the default: any free port, reachable from this machine only
 
 
@@ -80,8 +82,12 @@ class Switchboard:
         return self._started().stats()
 
     async def close(self) -> None:
-        """Ends it, and with it all links. Idempotent."""
+        """Ends it, and with it all links, which are told. Idempotent."""
         self.end()
+        for _ in range(CLOSING):
+            if self._core is None or not self._core.stats()["links"]:
+                break
+            await asyncio.sleep(0.01)
 
     def end(self) -> None:
         """As `close`, from where nothing can be awaited."""
@@ -94,16 +100,13 @@ class Switchboard:
             raise UsageError("the switchboard isn't started: `async with Switchboard(...) as switchboard`")
         return self._core
 
-    async def _open(self) -> Switchboard:
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.__aenter__().__await__()
+
+    async def __aenter__(self) -> Self:
         current_loop()
         self.start()
         return self
-
-    def __await__(self) -> Generator[Any, None, Switchboard]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> Switchboard:
-        return await self._open()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         await self.close()

@@ -17,6 +17,7 @@ const MANY_NOTICES: usize = 1_024;
 const NOTICE_LIMIT: usize = 65_536;
 
 /// Names a link for as long as its socket lives, and no other link after.
+#[cfg_attr(test, derive(Default))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId {
     slot: u32,

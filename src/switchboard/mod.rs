@@ -174,8 +174,8 @@ impl Switchboard {
         self.outputs.pop_front()
     }
 
-    /// Returns the next frame to write on a link: notices first, then its lanes. A frame that expired while it waited is
-    /// bounced instead.
+    /// Returns the next frame to write on a link: bounces and other notices, then labels, then its lanes. So whoever hears that
+    /// a label is back knows already what was lost while it was away. A frame that expired while it waited is bounced instead.
     pub fn poll_transmit(&mut self, id: LinkId, now: Now) -> Option<Bytes> {
         let link = self.links.get_mut(id)?;
         if let Some(notice) = link.notices.pop() {

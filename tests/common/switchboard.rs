@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use a2alinker::net::address::Address;
 use a2alinker::net::server::{Security, Server, ServerConfig};
@@ -70,15 +70,16 @@ impl SwitchboardProcess {
     }
 
     /// Waits for the process to end by itself.
-    pub fn wait(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(10) {
-            if let Some(status) = self.child.try_wait().expect("a child of ours") {
-                return status;
+    pub async fn wait(&mut self) -> ExitStatus {
+        let ended = async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("the switchboard didn't end");
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the switchboard ends when it is told to")
     }
 }
 
