@@ -158,6 +158,8 @@ struct Shared {
     /// Makes origins of addresses; forgotten with the process.
     origin_key: hmac::Key,
     behind_proxy: bool,
+    ping_interval: Duration,
+    silence_limit: Duration,
 }
 
 /// The core and its shell's bookkeeping, under one lock.
@@ -220,6 +222,8 @@ impl Shared {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             origin_key: hmac::Key::new(hmac::HMAC_SHA256, &random::<32>()),
             behind_proxy: config.security == Security::BehindProxy,
+            ping_interval: config.limits.ping_interval,
+            silence_limit: config.limits.silence_limit,
         }
     }
 

@@ -32,8 +32,10 @@ pub struct Config {
     pub queued_bytes: usize,
     /// Bytes that may always wait for a link. Chosen: one frame of the largest size.
     pub small_backlog: usize,
-    /// How soon the shell pings, told to clients in the Welcome.
+    /// How often the shell pings, told to clients in the Welcome.
     pub ping_interval: Duration,
+    /// Silence after which the shell takes a link for dead.
+    pub silence_limit: Duration,
 }
 
 impl Default for Config {
@@ -51,6 +53,7 @@ impl Default for Config {
             queued_bytes: 512 * 1024 * 1024,
             small_backlog: limits::FRAME,
             ping_interval: limits::PING_INTERVAL,
+            silence_limit: limits::LINK_SILENCE,
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test uses its part
 
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use a2alinker::net::Error;
@@ -166,6 +167,16 @@ impl Link {
                 return frame;
             }
         }
+    }
+
+    /// The next frame if it has come already.
+    pub async fn next_if_there(&mut self) -> Option<ServerFrame> {
+        let next = poll_fn(|cx| match self.connection.poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let bytes = next.await?.expect("the link is up");
+        Some(ServerFrame::decode(bytes).expect("a switchboard sends well-formed frames"))
     }
 
     /// The next frame as it came; none at the end of the link.

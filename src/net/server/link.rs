@@ -27,9 +27,6 @@ const READ_BYTES: usize = 2 * limits::FRAME;
 /// others, with smaller ones the scheduler is called for every frame of 64 KiB.
 const BATCHES_PER_TURN: usize = 4;
 
-/// How often a link looks at the clock. A ping is due at every second look.
-const TICK: Duration = limits::PING_INTERVAL.checked_div(2).expect("two isn't zero");
-
 /// Time for the closing handshake, in which the last frames reach a client that is still sending. Chosen: a slow network.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -47,8 +44,8 @@ pub(super) struct Task {
     /// Whether the core had nothing more for this link when it was last asked.
     all_taken: bool,
     stage: Stage,
+    /// Rings when a ping is due; once the link is closing, when that has taken too long.
     clock: Pin<Box<Sleep>>,
-    ticks: u32,
     silent_for: Duration,
 }
 
@@ -71,6 +68,7 @@ impl Task {
         let binding = connection.binding();
         let nonce = random();
         let id = shared.with_state(|core, now| core.handle_open(now, origin, binding, nonce));
+        let clock = sleep(shared.ping_interval);
         Self {
             shared,
             connection,
@@ -80,8 +78,7 @@ impl Task {
             reading: true,
             all_taken: false,
             stage: Stage::Open,
-            clock: Box::pin(sleep(TICK)),
-            ticks: 0,
+            clock: Box::pin(clock),
             silent_for: Duration::ZERO,
         }
     }
@@ -189,18 +186,21 @@ impl Task {
     }
 
     /// Pings, cuts a link that has been silent for too long, and ends one that doesn't close in time.
+    ///
+    /// Silence is counted in whole ping intervals, so that reading costs no look at the clock: a link is cut at the first ping
+    /// that is due when the limit has passed.
     fn look_at_the_clock(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
         while self.clock.as_mut().poll(cx).is_ready() {
             if self.stage != Stage::Open {
                 return Err(Over);
             }
-            self.clock.as_mut().reset(Instant::now() + TICK);
-            self.ticks += 1;
-            self.silent_for = if self.connection.take_heard() { Duration::ZERO } else { self.silent_for + TICK };
-            if self.silent_for >= limits::LINK_SILENCE {
+            self.clock.as_mut().reset(Instant::now() + self.shared.ping_interval);
+            self.silent_for =
+                if self.connection.take_heard() { Duration::ZERO } else { self.silent_for + self.shared.ping_interval };
+            if self.silent_for >= self.shared.silence_limit {
                 return Err(Over);
             }
-            if self.ticks.is_multiple_of(2) && !self.connection.is_blocked() {
+            if !self.connection.is_blocked() {
                 self.connection.ping().map_err(|_| Over)?;
             }
         }

@@ -100,9 +100,12 @@ pub(in crate::net) fn connect_error(address: &Address, error: io::Error) -> Erro
             reason: "what answers there doesn't speak TLS; a plain switchboard has a ws:// address".to_owned(),
         },
         Some(other) => Error::Tls { address: shown, reason: other.to_string() },
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Error::Tls { address: shown, reason: "the other side closed the connection during the handshake".to_owned() }
-        }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Error::Tls {
+            address: shown,
+            reason:
+                "the other side closed the connection during the handshake, as a plain switchboard does; that has a ws:// address"
+                    .to_owned(),
+        },
         None => Error::Unreachable { address: shown, source: error },
     }
 }
