@@ -58,6 +58,7 @@ lint-rust: $(STAMPS)/venv
 	@cargo fmt --check
 	cargo clippy --quiet --locked --all-features --all-targets -- --deny warnings
 	cargo clippy --quiet --locked --no-default-features --features server -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --quiet --locked --lib --no-deps --document-private-items
 
 lint-python: build
 	@$(BIN)/ruff format --quiet --check .

@@ -1,4 +1,4 @@
-//! A running switchboard: the tasks around [`Switchboard`](crate::switchboard::Switchboard).
+//! A running switchboard: the tasks around [`Switchboard`].
 //!
 //! ```text
 //! accept task ──▶ one task per link (link.rs) ─┐
