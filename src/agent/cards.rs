@@ -65,6 +65,7 @@ impl Member {
                     cx.emit(Event::Peer { id, change: PeerChange::Up });
                 }
                 self.spread_card(cx, id, &bytes, from, now);
+                self.share_tickets(cx, id, now);
             }
             Learned::Newer { restarted_from } => {
                 if restarted_from.is_some() {

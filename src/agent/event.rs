@@ -64,8 +64,8 @@ pub enum Event {
     Definition { call: Token, definition: Option<Bytes> },
     /// The mailbox of an invite is open, or can't be.
     Invite { invite: Token, result: Result<(), LinkError> },
-    /// Somebody joined with an invite of this agent.
-    Admitted { invite: Token, id: AgentId },
+    /// Somebody was admitted with an invite of this agent, and becomes a peer when it links as a member.
+    Admitted { invite: Token, id: AgentId, name: String },
     /// The outbox was full and has room again.
     Space,
 }

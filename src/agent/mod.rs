@@ -53,11 +53,11 @@ pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, SendError}
 pub use event::{
     CallRequest, CloseReason, Command, Content, Event, Incoming, Outgoing, PeerChange, PeerView, ReceiptState, Token,
 };
-pub use invites::InviteOptions;
+pub use admission::InviteTerms;
 pub use member::Counters;
 pub use message::{ContentType, Refusal, RefusalCode};
 
-use admission::{Joining, Membership};
+use admission::{Applicant, Joining, Membership};
 use link::{Credentials, Link, LinkInput};
 use member::{Member, Shared};
 use prekeys::Prekeys;
@@ -209,7 +209,6 @@ impl Agent {
         let input = self.shared.link.handle_timeout(now, &mut self.shared.random);
         self.take(input, now);
         match &mut self.stage {
-            Stage::Joining(joining) if self.shared.link.is_up() => joining.handle_timeout(now),
             Stage::Member(member) => member.handle_timeout(&mut self.shared, now),
             Stage::Joining(_) | Stage::Over => {}
         }
@@ -223,7 +222,7 @@ impl Agent {
             return Some(frame);
         }
         let frame = match &mut self.stage {
-            Stage::Joining(joining) if self.shared.link.is_up() => joining.poll_transmit(&self.shared, now),
+            Stage::Joining(joining) if self.shared.link.is_up() => poll_request(joining, &mut self.shared, now),
             Stage::Member(member) if self.shared.link.is_up() || self.shared.link.is_over() => {
                 member.next_frame(&mut self.shared, now)
             }
@@ -277,7 +276,7 @@ impl Agent {
             (LinkInput::Up, Stage::Member(member)) => member.handle_up(cx, now),
             (LinkInput::Up, Stage::Joining(joining)) => joining.handle_up(now),
             (LinkInput::Data(frame), Stage::Joining(joining)) => {
-                if let Some(outcome) = joining.handle_data(&frame, &cx.identity, &cx.long_term, now) {
+                if let Some(outcome) = joining.handle_data(&frame, &cx.long_term, now) {
                     self.finish_joining(outcome, now);
                 }
             }
@@ -435,9 +434,9 @@ impl Agent {
     ///
     /// # Errors
     /// [`SendError::NotPermitted`] without the right to admit, [`SendError::Invalid`] for too many invites.
-    pub fn invite(&mut self, options: InviteOptions, now: Now) -> Result<(Token, Ticket), SendError> {
+    pub fn invite(&mut self, terms: InviteTerms, now: Now) -> Result<(Token, Ticket), SendError> {
         let (member, cx) = self.member()?;
-        member.invite(cx, options, now)
+        member.invite(cx, terms, now)
     }
 
     /// Takes an invite back. Who joined with it stays a member.
@@ -510,6 +509,13 @@ fn keys(config: &Config, mut random: Random) -> Result<(Identity, Random, KeyPai
     let identity = Identity::from_seed(config.identity_seed);
     let long_term = KeyPair::generate(&mut random);
     Ok((identity, random, long_term))
+}
+
+/// The joiner's next frame. What could fail is the name, which was checked at the start.
+fn poll_request(joining: &mut Joining, cx: &mut Shared, now: Now) -> Option<Bytes> {
+    let applicant =
+        Applicant { identity: &cx.identity, run: cx.run, name: &cx.config.name, long_term: cx.long_term.public(), prekey: cx.prekeys.public() };
+    joining.poll_transmit(&applicant, &mut cx.random, now).ok().flatten()
 }
 
 fn credentials(identity: &Identity, membership: &Membership) -> Credentials {
