@@ -1,67 +1,36 @@
-//! stub
-use super::card::VerifiedCard;
-use super::error::AdmissionError;
-use super::member::Shared;
-use crate::crypto::*;
-use crate::proto::*;
-use bytes::Bytes;
-use std::time::Duration;
-pub struct Membership {
-    pub founder: FounderId,
-    pub routing: RoutingKey,
-    pub chain: CertificateChain,
-    pub link_chain: LinkChain,
-    pub cards: Vec<VerifiedCard>,
-}
-impl Membership {
-    pub fn found(_: &FounderKey, _: &Identity, _: &str, _: &PublicKey, _: Now) -> Result<Self, CertificateError> {
-        todo!()
-    }
-    pub fn rights(&self) -> &Rights {
-        todo!()
-    }
-}
-#[derive(Default)]
-pub struct Invites {}
-impl Invites {
-    pub fn open_mailboxes(&self, _: Now) -> Vec<(Label, u64)> {
-        todo!()
-    }
-}
-pub struct Joining {}
-impl Joining {
-    pub fn new(_: Ticket, _: &mut Random) -> Self {
-        todo!()
-    }
-    pub fn routing(&self) -> RoutingKey {
-        todo!()
-    }
-    pub fn link_key(&self) -> LinkKeyPair {
-        todo!()
-    }
-    pub fn mailbox(&self) -> Label {
-        todo!()
-    }
-    pub fn founder(&self) -> FounderId {
-        todo!()
-    }
-    pub fn handle_timeout(&mut self, _: Now) {
-        todo!()
-    }
-    pub(super) fn poll_transmit(&mut self, _: &Shared, _: Now) -> Option<Bytes> {
-        todo!()
-    }
-    pub fn poll_timeout(&self) -> Option<Duration> {
-        todo!()
-    }
-    pub fn handle_up(&mut self, _: Now) {}
-    pub fn handle_data(
-        &mut self,
-        _: &DataFrame,
-        _: &Identity,
-        _: &KeyPair,
-        _: Now,
-    ) -> Option<Result<Membership, AdmissionError>> {
-        todo!()
-    }
-}
+//! Admission: how the holder of a ticket becomes a member of the swarm.
+//!
+//! Both sides are state machines without a link of their own: whoever drives them registers mailboxes, links as a stranger and
+//! carries the two frames.
+//!
+//! ```text
+//! joiner                                      issuer
+//!   Joining::new(ticket)                        Invites::create  -> ticket, mailbox to be registered
+//!   poll_transmit  --- request, every 2 s -->   Invites::handle_request
+//!   handle_data    <-- reply ----------------     Outcome::{Admitted, Refused}
+//!   Membership
+//! ```
+//!
+//! A founder makes itself a member ([`Membership::found`]). Who may admit is an [`Issuer`]: the founder's agent, or an admin,
+//! whose certificates stand on its own and never give more rights than it has itself; admins are made by the founder only.
+//!
+//! Policies. A use is counted for an identity, not for a request: one that asks again, because the reply was lost, gets the
+//! same certificate again, even if the ticket has been used up in the meantime, but not once it was revoked. A ticket that is
+//! used up, expired or revoked keeps its mailbox for a while, so that whoever comes too late hears why.
+//!
+//! Specification: PROTOCOL.md sections 5.1, 7.1 (ticket record) and 8.
+
+mod invites;
+mod joining;
+mod membership;
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use invites::{
+    ADMITTED_LIMIT, CLOSED_KEPT, INVITES_LIMIT, Ignored, InviteError, InviteTerms, Invites, Newcomer, Outcome,
+    REQUESTS_PER_SECOND, Registration,
+};
+pub use joining::{Applicant, BUSY_PAUSE, Joining, RETRY_INTERVAL};
+pub use membership::{CERTIFICATE_LIFE, Issuer, Membership};
+pub use record::TicketRecord;

@@ -35,6 +35,9 @@ pub enum SendError {
     /// The agent may not do this.
     #[error("this agent's certificate does not include the right to {right}: ask whoever invited it")]
     NotPermitted { right: &'static str },
+    /// The invite can't be made.
+    #[error(transparent)]
+    Invite(#[from] super::admission::InviteError),
     /// The settings are wrong.
     #[error("{0}")]
     Invalid(String),

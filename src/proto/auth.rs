@@ -298,6 +298,13 @@ impl LinkChain {
     }
 }
 
+impl From<LinkCertificate> for LinkChain {
+    /// A certificate that V signed is a chain by itself.
+    fn from(certificate: LinkCertificate) -> Self {
+        Self(vec![certificate])
+    }
+}
+
 fn check_issuer(issuer: &LinkCertificate, leaf: &LinkCertificate) -> Result<(), AuthError> {
     if issuer.routing() != leaf.routing() {
         return Err(AuthError::Chain { what: "its certificates belong to different swarms" });
