@@ -135,6 +135,17 @@ impl Member {
         }
     }
 
+    /// A newcomer shows its card to those who admit agents, and they spread it. False: none of them is there.
+    pub(super) fn introduce_self(&mut self, cx: &mut Shared, now: Now) -> bool {
+        let bytes = self.roster.own().bytes.clone();
+        let admins = self.roster.peers().filter(|entry| entry.presence.is_linked() && entry.card.member.rights.admit);
+        let admins: Vec<AgentId> = admins.map(|entry| entry.card.identity).collect();
+        for admin in &admins {
+            self.send_card(cx, *admin, bytes.clone(), now);
+        }
+        !admins.is_empty()
+    }
+
     /// Replaces the skills on offer.
     pub(super) fn offer(&mut self, cx: &mut Shared, skills: Vec<SkillOffer>, now: Now) -> Result<(), SendError> {
         let before = std::mem::replace(&mut cx.config.skills, skills);

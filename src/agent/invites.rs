@@ -52,7 +52,10 @@ impl Member {
     pub(super) fn adopt_ticket(&mut self, cx: &mut Shared, from: AgentId, record: &[u8], now: Now) {
         let issuer = Issuer { identity: &cx.identity, membership: &self.membership, founder: self.founder_key.as_ref() };
         let sender = self.roster.get(&from).map(|entry| &entry.card.member);
-        let adopted = TicketRecord::decode(record).ok().zip(sender).and_then(|(record, sender)| self.invites.adopt(&issuer, record, sender, now).ok());
+        let adopted = TicketRecord::decode(record)
+            .ok()
+            .zip(sender)
+            .and_then(|(record, sender)| self.invites.adopt(&issuer, record, sender, now).ok());
         match adopted {
             Some(Some(mailbox)) => self.register(cx, mailbox),
             Some(None) => {}

@@ -84,6 +84,8 @@ pub(super) struct Member {
     timers: BTreeSet<(Duration, AgentId)>,
     pub(super) card_stamp: u64,
     joined: bool,
+    /// Nobody who could spread it has this agent's card yet.
+    introduce: bool,
 }
 
 impl Member {
@@ -98,6 +100,7 @@ impl Member {
             super::cards::add_definition(&mut definitions, skill)?;
         }
         let card = super::cards::own_card(shared, &membership, now.wall)?;
+        let founder_key_is_elsewhere = founder_key.is_none();
         let roster = Roster::new(card, shared.config.peer_gone_after, now.monotonic);
         Ok(Self {
             membership,
@@ -116,6 +119,7 @@ impl Member {
             timers: BTreeSet::new(),
             card_stamp: now.wall,
             joined: false,
+            introduce: founder_key_is_elsewhere,
         })
     }
 
@@ -154,6 +158,9 @@ impl Member {
             let ids: Vec<AgentId> = self.peers.keys().copied().collect();
             ids.into_iter().for_each(|id| self.touch(cx, id, now));
             self.move_calls(cx, now);
+        }
+        if self.introduce {
+            self.introduce = !self.introduce_self(cx, now);
         }
     }
 

@@ -48,12 +48,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use admission::InviteTerms;
 pub use config::{Config, SkillOffer};
 pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, SendError};
 pub use event::{
     CallRequest, CloseReason, Command, Content, Event, Incoming, Outgoing, PeerChange, PeerView, ReceiptState, Token,
 };
-pub use admission::InviteTerms;
 pub use member::Counters;
 pub use message::{ContentType, Refusal, RefusalCode};
 
@@ -98,6 +98,8 @@ pub struct Health {
     pub ephemeral: bool,
     /// When membership ends, Unix milliseconds.
     pub certificate_expiry: Option<u64>,
+    /// Link frames of kinds that this version doesn't know.
+    pub unknown_frames: u64,
     pub counters: Counters,
 }
 
@@ -487,6 +489,7 @@ impl Agent {
             requests: member.map_or(0, |member| member.requests.len()),
             ephemeral: self.shared.config.ephemeral,
             certificate_expiry: member.map(|member| member.roster.own().member.expiry),
+            unknown_frames: self.shared.link.unknown_frames(),
             counters: self.shared.counters,
         }
     }
@@ -513,8 +516,13 @@ fn keys(config: &Config, mut random: Random) -> Result<(Identity, Random, KeyPai
 
 /// The joiner's next frame. What could fail is the name, which was checked at the start.
 fn poll_request(joining: &mut Joining, cx: &mut Shared, now: Now) -> Option<Bytes> {
-    let applicant =
-        Applicant { identity: &cx.identity, run: cx.run, name: &cx.config.name, long_term: cx.long_term.public(), prekey: cx.prekeys.public() };
+    let applicant = Applicant {
+        identity: &cx.identity,
+        run: cx.run,
+        name: &cx.config.name,
+        long_term: cx.long_term.public(),
+        prekey: cx.prekeys.public(),
+    };
     joining.poll_transmit(&applicant, &mut cx.random, now).ok().flatten()
 }
 

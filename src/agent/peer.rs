@@ -17,6 +17,8 @@ const CONTROL_CONTENT: usize = 1_020;
 const CONTROL_MESSAGES: usize = 512;
 /// Content of other frames: what coalescing aims at, and control sections beside it.
 const CONTENT: usize = section::CHUNK_LIMIT + section::CHUNK_OVERHEAD + CONTROL_CONTENT;
+/// Least time to the next look at a peer. Chosen: the resolution of the shell's timers.
+const TICK: Duration = Duration::from_millis(1);
 /// Message ids in one heartbeat, so that it fits into a control frame.
 const HEARTBEATS: usize = 32;
 
@@ -374,10 +376,13 @@ impl Peer {
     /// When this peer has to be looked at again, given that its link is up.
     pub(super) fn next_timer(&self, now: Now) -> Option<Duration> {
         let held = (self.hold_until > now.monotonic).then_some(self.hold_until);
-        let receipts = self.has_session().then_some(self.due.receipts_at).flatten();
+        // What is due already stands in the ring.
+        let receipts = self.due.receipts_at.filter(|at| self.has_session() && *at > now.monotonic);
         let silence = self.has_session().then(|| self.silence_deadline()).flatten();
-        let opening = self.pending.as_ref().map(|opening| opening.deadline);
+        let pending = self.pending.as_ref().map(|pending| pending.deadline);
         let reopen = (!self.has_keys() && self.wants_session()).then_some(self.open_not_before);
-        [held, receipts, silence, opening, reopen, self.probe_at, self.early_until].into_iter().flatten().min()
+        let next = [held, receipts, silence, pending, reopen, self.probe_at, self.early_until].into_iter().flatten().min()?;
+        // A deadline that passes while something else is looked at is met a moment later.
+        Some(next.max(now.monotonic + TICK))
     }
 }
