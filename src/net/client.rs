@@ -196,12 +196,11 @@ impl<A: Application> Client<A> {
 }
 
 impl<A: Application> Drop for Client<A> {
-    /// Ends the agent; a goodbye is written if the socket takes it at once.
+    /// Ends the agent. The driver takes leave by itself, in no more than [`CLOSE_LIMIT`].
     fn drop(&mut self) {
         if !self.driver.is_finished() {
             self.with(|core, now| core.agent.close(now));
             self.flush();
-            self.driver.abort();
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Error {
         "the certificate of {address} is not trusted; its pin is {seen}. If that is the pin which the operator of the switchboard gave you, \
          use the address {address}#{seen}"
     )]
-    UntrustedSwitchboard { address: String, seen: Pin },
+    UntrustedSwitchboard { address: String, seen: Pin, expected: Option<Pin> },
     /// TLS failed for another reason than trust, for instance because the port speaks plain text. Not retryable.
     #[error("no TLS connection to {address}: {reason}")]
     Tls { address: String, reason: String },

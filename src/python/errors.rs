@@ -137,8 +137,12 @@ impl Face {
             net::Error::Resolve { address, .. }
             | net::Error::Unreachable { address, .. }
             | net::Error::TimedOut { address, .. } => Self::new("SwitchboardUnreachable", error).with_text("address", address),
-            net::Error::UntrustedSwitchboard { address, seen } => {
-                Self::new("UntrustedSwitchboard", error).with_text("address", address).with_text("pin", seen)
+            net::Error::UntrustedSwitchboard { address, seen, expected } => {
+                let expected = expected.map(|pin| pin.to_string()).unwrap_or_default();
+                Self::new("UntrustedSwitchboard", error)
+                    .with_text("address", address)
+                    .with_text("pin", seen)
+                    .with_text("expected", expected)
             }
             net::Error::Tls { .. } | net::Error::NotASwitchboard { .. } | net::Error::Transport { .. } => {
                 Self::new("ProtocolError", error)
@@ -314,7 +318,7 @@ fn samples() -> Vec<Error> {
         net::Error::Resolve { address: text(), source: io() },
         net::Error::Unreachable { address: text(), source: io() },
         net::Error::TimedOut { address: text(), limit: time },
-        net::Error::UntrustedSwitchboard { address: text(), seen: net::address::Pin::from_bytes([0; 32]) },
+        net::Error::UntrustedSwitchboard { address: text(), seen: net::address::Pin::from_bytes([0; 32]), expected: None },
         net::Error::Tls { address: text(), reason: text() },
         net::Error::NotASwitchboard { address: text(), reason: text() },
         net::Error::Transport { reason: text() },

@@ -91,7 +91,7 @@ pub(in crate::net) fn connect_error(address: &Address, error: io::Error) -> Erro
     match cause {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other)))) => {
             match other.downcast_ref::<Untrusted>() {
-                Some(untrusted) => Error::UntrustedSwitchboard { address: shown, seen: untrusted.seen },
+                Some(untrusted) => Error::UntrustedSwitchboard { address: shown, seen: untrusted.seen, expected: address.pin },
                 None => Error::Tls { address: shown, reason: other.to_string() },
             }
         }
