@@ -22,7 +22,7 @@ use super::receipt::Receipt;
 use super::tuples::{Tuples, Unreadable};
 use super::{body, runtime};
 use crate::agent::{
-    self, CallRequest, Config, Content, ContentType, InviteOptions, Outgoing, Refusal, RefusalCode, SendError, SkillOffer, Token,
+    self, CallRequest, Config, Content, ContentType, InviteTerms, Outgoing, Refusal, RefusalCode, SendError, SkillOffer, Token,
 };
 use crate::crypto::{Random, Rights, Ticket};
 use crate::net::address::Address;
@@ -360,8 +360,8 @@ impl Agent {
         runtime::check()?;
         let (skills, admit, terminals, originate) = rights;
         let rights = Rights { skills: skills.map(|skills| skills.into_iter().collect()), admit, terminals, originate };
-        let options = InviteOptions { uses, ttl: seconds("ttl", ttl)?, rights, addresses };
-        let (token, ticket) = self.command(py, move |core, now| Ok(core.agent.invite(options, now)?))?;
+        let terms = InviteTerms { uses, ttl: seconds("ttl", ttl)?, rights, addresses };
+        let (token, ticket) = self.command(py, move |core, now| Ok(core.agent.invite(terms, now)?))?;
         self.client.flush();
         Ok((token, ticket.to_string()))
     }

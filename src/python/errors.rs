@@ -10,6 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
 
 use super::body::{DecodeError, EncodeError};
+use crate::agent::admission::InviteError;
 use crate::agent::{AdmissionError, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, SendError};
 use crate::crypto::TicketError;
 use crate::net;
@@ -110,7 +111,8 @@ impl Face {
             SendError::TooDeep { .. } => Self::new("TooDeep", error),
             SendError::NotOpen { .. } => Self::new("UsageError", error),
             SendError::NotPermitted { .. } => Self::new("NotPermitted", error),
-            SendError::Invalid(_) => Self::new("ConfigurationError", error),
+            SendError::Invite(InviteError::NotPermitted { .. }) => Self::new("NotPermitted", error),
+            SendError::Invite(_) | SendError::Invalid(_) => Self::new("ConfigurationError", error),
             SendError::Closed => Self::new("AgentClosed", error),
         }
     }
@@ -301,6 +303,8 @@ fn samples() -> Vec<Error> {
         SendError::TooDeep { depth: 65, limit: 64 },
         SendError::NotOpen { what: "request" },
         SendError::NotPermitted { right: "admit" },
+        SendError::Invite(InviteError::NotPermitted { right: "admit" }),
+        SendError::Invite(InviteError::TooMany),
         SendError::Invalid(text()),
         SendError::Closed,
     ];

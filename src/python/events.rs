@@ -13,6 +13,7 @@ use super::receipt::{Change, Receipts};
 use crate::agent::{Event, PeerChange, PeerView, Token};
 use crate::net::client::{Application, View};
 use crate::net::os::Bell;
+use crate::proto::AgentId;
 
 /// An event that is complete in itself: nothing has to be asked of the agent any more.
 pub(super) enum Notice {
@@ -107,15 +108,20 @@ impl Queue {
     }
 }
 
+/// Most agents that were admitted and haven't linked yet. Chosen: more than join at once; beyond it the oldest are not reported.
+const ADMITTED_MAX: usize = 1024;
+
 /// The application of the state machine: receipts are brought up to date, everything else is queued.
 pub(super) struct Desk {
     pub(super) receipts: Receipts,
+    /// Who was admitted and is not yet a peer, and with which invite: it is reported with what is known of the peer.
+    admitted: VecDeque<(AgentId, Token)>,
     queue: Arc<Queue>,
 }
 
 impl Desk {
     pub(super) fn new(queue: Arc<Queue>) -> Self {
-        Self { receipts: Receipts::default(), queue }
+        Self { receipts: Receipts::default(), admitted: VecDeque::new(), queue }
     }
 }
 
@@ -135,14 +141,19 @@ impl Application for Desk {
                 Notice::LinkLost { error, retry_in: retry_in.as_secs_f64() }
             }
             Event::Closed(reason) => Notice::Closed(reason.map(Error::Closed)),
-            Event::Peer { id, change } => match view.agent.peer(&id) {
-                Some(peer) => Notice::Peer { what: word_for(change), peer },
-                None => return,
-            },
-            Event::Admitted { invite, id } => match view.agent.peer(&id) {
-                Some(peer) => Notice::Admitted { invite, peer },
-                None => return,
-            },
+            Event::Peer { id, change } => {
+                if let Some(peer) = view.agent.peer(&id) {
+                    self.queue.put(Notice::Peer { what: word_for(change), peer });
+                }
+                return self.report_admitted(&view);
+            }
+            Event::Admitted { invite, id, .. } => {
+                if self.admitted.len() == ADMITTED_MAX {
+                    self.admitted.pop_front();
+                }
+                self.admitted.push_back((id, invite));
+                return self.report_admitted(&view);
+            }
             Event::CallMoved { call, .. } => {
                 self.receipts.begin_call(call, view.agent);
                 Notice::Event(event)
@@ -154,6 +165,20 @@ impl Application for Desk {
             event => Notice::Event(event),
         };
         self.queue.put(notice);
+    }
+}
+
+impl Desk {
+    /// Reports those admitted who are peers by this time.
+    fn report_admitted(&mut self, view: &View<'_>) {
+        let queue = &self.queue;
+        self.admitted.retain(|(id, invite)| match view.agent.peer(id) {
+            Some(peer) => {
+                queue.put(Notice::Admitted { invite: *invite, peer });
+                false
+            }
+            None => true,
+        });
     }
 }
 

@@ -15,7 +15,7 @@ from a2alinker import _core, exceptions
 from a2alinker.exceptions import A2ALinkerError, AgentClosed, BodyError, ConfigurationError, Forked, InviteDamaged, PeerUnknown
 
 NORMAL = 3
-FOREVER = 20.0  # seconds after which a test gives up
+FOREVER = 10.0  # seconds after which a test gives up
 Event = tuple[Any, ...]
 
 
