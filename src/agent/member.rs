@@ -234,7 +234,7 @@ impl Member {
             self.timers.pop_first();
             self.handle_peer_timeout(cx, id, now);
         }
-        self.handle_stray_timeout(cx, now);
+        self.handle_stray_timeout(now);
         let changes = self.roster.handle_timeout(now.monotonic);
         self.handle_presence(cx, &changes, now);
         self.handle_outbox_timeout(cx, now);

@@ -52,7 +52,8 @@ impl Strays {
     }
 
     fn pop_late(&mut self, now: Now) -> Option<DataFrame> {
-        self.frames.pop_front_if(|(until, _)| *until <= now.monotonic).map(|(_, frame)| frame)
+        let is_late = self.frames.front().is_some_and(|(until, _)| *until <= now.monotonic);
+        is_late.then(|| self.frames.pop_front()).flatten().map(|(_, frame)| frame)
     }
 }
 
@@ -73,23 +74,22 @@ impl Member {
     fn handle_session_frame(&mut self, cx: &mut Shared, frame: DataFrame, now: Now) {
         let (session, lane) = (frame.header().session, frame.header().lane);
         let id = self.sessions.get(&session).copied();
-        let Some(peer) = id.and_then(|id| self.peers.get_mut(&id)) else { return self.keep_stray(cx, frame, now) };
+        let Some(peer) = id.and_then(|id| self.peers.get_mut(&id)) else { return self.keep_stray(frame, now) };
         let id = peer.id;
-        let Some(keys) = peer.session(session) else { return self.keep_stray(cx, frame, now) };
+        let Some(keys) = peer.session(session) else { return self.keep_stray(frame, now) };
         match keys.open(frame) {
             Ok(content) => self.handle_content(cx, id, lane, content, now),
             Err(_) => cx.counters.refused_frames += 1,
         }
     }
 
-    fn keep_stray(&mut self, cx: &mut Shared, frame: DataFrame, now: Now) {
+    fn keep_stray(&mut self, frame: DataFrame, now: Now) {
         if let Some(overflow) = self.strays.push(frame, now) {
             self.say_cannot_open(&overflow);
         }
-        let _ = cx;
     }
 
-    pub(super) fn handle_stray_timeout(&mut self, _cx: &mut Shared, now: Now) {
+    pub(super) fn handle_stray_timeout(&mut self, now: Now) {
         let mut told = BTreeSet::new();
         while let Some(frame) = self.strays.pop_late(now) {
             if told.insert(frame.header().session) {
