@@ -5,7 +5,49 @@ when the first one is queued, and `drain` takes them. The public API is in the P
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, final
+from typing import Any, Final, Self, final
+
+__all__ = [
+    "EVENT_ADMITTED",
+    "EVENT_ANSWER",
+    "EVENT_CANCELLED",
+    "EVENT_CLOSED",
+    "EVENT_DEFINITION",
+    "EVENT_FAILED",
+    "EVENT_GAP",
+    "EVENT_INVITE",
+    "EVENT_JOINED",
+    "EVENT_LINKED",
+    "EVENT_LINK_LOST",
+    "EVENT_MESSAGE",
+    "EVENT_MOVED",
+    "EVENT_PEER",
+    "EVENT_PROGRESS",
+    "EVENT_RECEIPT",
+    "EVENT_REQUEST",
+    "EVENT_SPACE",
+    "FLAG_MAYBE_REPEATED",
+    "FLAG_WANTS_DONE",
+    "RECEIPT_DELIVERED",
+    "RECEIPT_DONE",
+    "RECEIPT_EXPIRED",
+    "RECEIPT_FAILED",
+    "RECEIPT_QUEUED",
+    "RECEIPT_REFUSED",
+    "RECEIPT_SENT",
+    "RECEIPT_UNKNOWN",
+    "Agent",
+    "PeerInfo",
+    "Receipt",
+    "Switchboard",
+    "__version__",
+    "_error_samples",
+    "decode_body",
+    "encode_body",
+    "new_key",
+    "runtime_alive",
+    "ticket_info",
+]
 
 __version__: Final[str]
 
@@ -16,8 +58,10 @@ EVENT_LINK_LOST: Final[int]  # (kind, error: Exception, retry_in: float) the lin
 EVENT_JOINED: Final[int]  # (kind,) membership is there and the link is up: host() and join() may return
 EVENT_CLOSED: Final[int]  # (kind, error: Exception | None) the agent is over: closed, replaced, or it could not join
 EVENT_PEER: Final[int]  # (kind, what: str, PeerInfo) what: "joined", "changed", "up", "down", "gone", "left"
-EVENT_MESSAGE: Final[int]  # (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, flags, headers: dict | None, message_id: bytes)
-EVENT_REQUEST: Final[int]  # (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, flags, headers, message_id, skill: str | None, attempt)
+# (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, flags, headers: dict | None, message_id: bytes)
+EVENT_MESSAGE: Final[int]
+# (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, flags, headers, message_id, skill: str | None, attempt)
+EVENT_REQUEST: Final[int]
 EVENT_CANCELLED: Final[int]  # (kind, token) the caller cancelled this request, or is gone
 EVENT_GAP: Final[int]  # (kind, sender, lane, thread: bytes) a message of this thread expired at its sender and will never come
 EVENT_RECEIPT: Final[int]  # (kind, token, state: int, reason: str) only for receipts that were watched
@@ -26,7 +70,8 @@ EVENT_ANSWER: Final[int]  # (kind, call, token, sender, body, lane, thread, dept
 EVENT_FAILED: Final[int]  # (kind, call, error: Exception) the call ended without an answer
 EVENT_MOVED: Final[int]  # (kind, call, peer: bytes, attempt: int) the call was given to this peer (the first time included)
 EVENT_DEFINITION: Final[int]  # (kind, token, definition: bytes) answer to describe(); empty: the peer doesn't know it
-EVENT_INVITE: Final[int]  # (kind, token, error: Exception | None) the mailbox of an invite is open at the switchboard, or couldn't be opened
+# (kind, token, error: Exception | None) the mailbox of an invite is open at the switchboard, or couldn't be opened
+EVENT_INVITE: Final[int]
 EVENT_ADMITTED: Final[int]  # (kind, token, PeerInfo) somebody joined with this invite
 EVENT_SPACE: Final[int]  # (kind,) the outbox was full and has room again
 
@@ -89,11 +134,11 @@ class Agent:
         name: str,
         *,
         switchboard: str,
-        skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = (),  # name, tags, concurrency, definition (JSON)
+        skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = ...,  # name, tags, concurrency, definition (JSON)
         ca_file: str | None = None,
         peer_gone_after: float = 10.0,
-        outbox_bytes: int = ...,
-        outbox_messages: int = ...,
+        outbox_bytes: int | None = None,
+        outbox_messages: int | None = None,
     ) -> Agent: ...
     @staticmethod
     def join(
@@ -101,11 +146,11 @@ class Agent:
         *,
         ticket: str,
         switchboard: str | None = None,  # None: the addresses in the ticket
-        skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = (),
+        skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = ...,
         ca_file: str | None = None,
         peer_gone_after: float = 10.0,
-        outbox_bytes: int = ...,
-        outbox_messages: int = ...,
+        outbox_bytes: int | None = None,
+        outbox_messages: int | None = None,
     ) -> Agent: ...
     @property
     def id(self) -> bytes: ...
@@ -157,7 +202,8 @@ class Agent:
     ) -> int: ...  # call token; raises SkillUnknown when nobody is known to have the skill
     def cancel(self, call: int) -> None: ...
     def call_receipt(self, call: int) -> Receipt | None: ...
-    def answer(self, token: int, body: object, final: bool, depth: int = 0) -> Receipt: ...  # to a request; the reply to a plain message is a send() with reply_to
+    # To a request; the reply to a plain message is a send() with reply_to
+    def answer(self, token: int, body: object, final: bool, depth: int = 0) -> Receipt: ...
     def refuse(self, token: int, code: int, type: str, text: str, retry_after: float = 0.0) -> None: ...
     def done(self, token: int) -> None: ...  # this plain message has been handled
     def consumed(self, messages: int) -> None: ...  # so many plain messages more were taken by the application: gives credit back
@@ -165,7 +211,8 @@ class Agent:
     def peers(self) -> list[PeerInfo]: ...
     def peer(self, id: bytes) -> PeerInfo | None: ...
     def describe(self, peer: bytes, hash: bytes) -> int: ...
-    def offer(self, skills: Sequence[tuple[str, tuple[str, ...], int, bytes]]) -> None: ...  # replaces the skills; peers get the changed card
+    # Replaces the skills; peers get the changed card
+    def offer(self, skills: Sequence[tuple[str, tuple[str, ...], int, bytes]]) -> None: ...
     def invite(
         self,
         uses: int | None,  # None: uncounted
@@ -182,8 +229,8 @@ class Agent:
 class Switchboard:
     """A switchboard on this process's runtime."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         listen: str,
         advertise: str | None = None,
@@ -192,7 +239,7 @@ class Switchboard:
         private_key_file: str | None = None,
         plain: bool = False,
         behind_proxy: bool = False,
-    ) -> None: ...  # raises PortInUse, ConfigurationError
+    ) -> Self: ...  # raises PortInUse, ConfigurationError
     @property
     def url(self) -> str: ...
     @property
