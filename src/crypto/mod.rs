@@ -23,7 +23,7 @@ pub mod certificate;
 mod early;
 pub mod envelope;
 mod error;
-pub mod handshake;
+mod handshake;
 mod hpke;
 pub mod identity;
 mod kdf;
@@ -32,7 +32,7 @@ pub mod padding;
 mod random;
 mod replay;
 mod seal;
-pub mod session;
+mod session;
 pub mod ticket;
 pub mod xwing;
 

@@ -57,11 +57,6 @@ impl FrameBuilder {
         &mut self.buffer
     }
 
-    /// Returns the content so far, to fill in what was left open.
-    pub fn content_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[CONTENT_START..]
-    }
-
     /// Checks that the content fits into a frame of `lane`.
     pub(super) fn check(&self, lane: Lane) -> Result<(), Error> {
         let limit = if lane == Lane::Control { MAX_CONTROL_CONTENT } else { padding::MAX_CONTENT };
@@ -74,15 +69,26 @@ impl FrameBuilder {
     /// Writes the headers, pads and seals.
     pub(super) fn seal(self, header: OuterHeader, key: &AeadKey) -> Result<DataFrame, Error> {
         let content_len = self.content_len();
-        let mut buffer = self.buffer;
         let sealed_end = DataFrame::HEADER_LEN + padding::padded_len(content_len);
-        buffer.reserve(sealed_end + TAG_LEN - buffer.len());
+        let mut buffer = with_room_for(self.buffer, sealed_end + TAG_LEN);
         buffer.resize(sealed_end, 0);
         buffer[DataFrame::HEADER_LEN..CONTENT_START].copy_from_slice(&padding::prefix(content_len));
         let tag = key.seal(counter_nonce(header.counter), &header.encode(), &mut buffer[DataFrame::HEADER_LEN..])?;
         buffer.extend_from_slice(&tag);
         Ok(DataFrame::around(header, buffer))
     }
+}
+
+/// Returns the buffer with room for `len` bytes in all, and not much more: a frame that waits in a queue must not hold several times the
+/// memory that it is counted for.
+fn with_room_for(mut buffer: BytesMut, len: usize) -> BytesMut {
+    if buffer.capacity() > 2 * len {
+        let mut fitting = BytesMut::with_capacity(len);
+        fitting.extend_from_slice(&buffer);
+        return fitting;
+    }
+    buffer.reserve(len - buffer.len());
+    buffer
 }
 
 impl Default for FrameBuilder {

@@ -4,6 +4,7 @@ mod admission;
 mod certificate;
 mod envelope;
 mod handshake;
+mod hostile;
 mod session;
 mod ticket;
 

@@ -145,7 +145,18 @@ fn a_frame_is_sealed_where_it_was_built() {
     let (mut alice, _) = session();
     let mut builder = FrameBuilder::with_capacity(1_000);
     builder.put(&[1; 1_000]);
-    let place = builder.content_mut().as_ptr().addr();
+    let place = builder.buffer().as_ptr().addr();
     let frame = alice.seal(Lane::Normal, 0, builder).unwrap();
-    assert_eq!(frame.bytes().as_ptr().addr() + DataFrame::HEADER_LEN + 4, place);
+    assert_eq!(frame.bytes().as_ptr().addr(), place);
+}
+
+#[test]
+fn a_small_frame_does_not_keep_the_memory_of_a_large_builder() {
+    let (mut alice, mut bob) = session();
+    let mut builder = FrameBuilder::with_capacity(16_384);
+    builder.put(b"small");
+    let frame = alice.seal(Lane::Normal, 0, builder).unwrap();
+    let len = frame.bytes().len();
+    assert_eq!(bob.open(copy(&frame)).unwrap(), &b"small"[..]);
+    assert!(frame.into_bytes().try_into_mut().unwrap().capacity() <= 2 * len);
 }
