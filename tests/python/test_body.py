@@ -92,10 +92,13 @@ def test_derived_types_arrive_as_their_base() -> None:
     class Colour(enum.StrEnum):
         RED = "red"
 
+    class Level(enum.IntEnum):
+        LOW = 1
+
     class Named(dict[str, int]):
         pass
 
-    assert crossed([Colour.RED, Named(a=1), enum.IntEnum("Level", "LOW").LOW]) == ["red", {"a": 1}, 1]
+    assert crossed([Colour.RED, Named(a=1), Level.LOW]) == ["red", {"a": 1}, 1]
 
 
 class Plain(enum.Enum):
