@@ -67,7 +67,7 @@ impl Member {
                 self.spread_card(cx, id, &bytes, from, now);
                 self.share_tickets(cx, id, now);
             }
-            Learned::Newer { restarted_from } => {
+            Learned::Newer { restarted_from, presence } => {
                 if restarted_from.is_some() {
                     self.handle_restart(cx, id, run, now);
                 }
@@ -77,6 +77,7 @@ impl Member {
                     peer.label = label;
                 }
                 cx.emit(Event::Peer { id, change: PeerChange::Changed });
+                self.handle_presence(cx, presence.as_slice(), now);
                 self.spread_card(cx, id, &bytes, from, now);
             }
             Learned::OutranksOwn { stamp } => {

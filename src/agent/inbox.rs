@@ -116,8 +116,14 @@ impl Member {
             MessageKind::Gap => {}
             MessageKind::Card => {
                 self.give_back(sender, lane, class, cost);
-                match Card::parse(body).and_then(|card| card.verify(&self.membership.founder, now.wall)) {
-                    Ok(card) => self.learn_card(cx, card, Some(sender), now),
+                // Cards come several ways; only one that brings news is worth its signatures.
+                let verified = Card::parse(body).and_then(|card| match self.roster.is_news(&card.identity(), card.stamp()) {
+                    true => card.verify(&self.membership.founder, now.wall).map(Some),
+                    false => Ok(None),
+                });
+                match verified {
+                    Ok(Some(card)) => self.learn_card(cx, card, Some(sender), now),
+                    Ok(None) => {}
                     Err(_) => cx.counters.refused_cards += 1,
                 }
             }

@@ -63,7 +63,7 @@ use member::{Member, Shared};
 use prekeys::Prekeys;
 
 use crate::crypto::{FounderKey, Identity, KeyPair, Random, Ticket};
-use crate::proto::{AgentId, Binding, FounderId, MessageId, Now, Role, RunId};
+use crate::proto::{AgentId, Binding, FounderId, MessageId, Now, RejectCode, Role, RunId};
 
 /// One agent. See the module's story for how to drive it.
 pub struct Agent {
@@ -261,8 +261,9 @@ impl Agent {
             (LinkInput::Over(error), stage) => {
                 let reason = match (error, &*stage) {
                     (None, _) => CloseReason::Replaced,
-                    (Some(LinkError::Rejected { code: crate::proto::RejectCode::UnknownMailbox, .. }), Stage::Joining(_)) => {
-                        CloseReason::Admission(AdmissionError::Unknown)
+                    (Some(LinkError::Rejected { code: RejectCode::UnknownMailbox, .. }), Stage::Joining(joining)) => {
+                        let is_expired = joining.is_expired(now);
+                        CloseReason::Admission(if is_expired { AdmissionError::Expired } else { AdmissionError::Unknown })
                     }
                     (Some(error), Stage::Joining(_)) => CloseReason::Admission(AdmissionError::Link(error)),
                     (Some(error), _) => CloseReason::Refused(error),

@@ -32,9 +32,6 @@ pub const CARDS_LIMIT: usize = 1024;
 /// agent counts as gone until it links again.
 pub const UNKNOWN_LABELS_LIMIT: usize = 4096;
 
-/// Default time from a label's going to its owner's being gone (DESIGN: `peer_gone_after`).
-pub const PEER_GONE_AFTER: Duration = Duration::from_secs(10);
-
 const SUMMARY_ENTRY_LEN: usize = 40;
 
 /// Whether a peer is there, and since when.
@@ -99,6 +96,8 @@ pub enum Learned {
     Newer {
         /// The run that ended, if the peer has begun another.
         restarted_from: Option<RunId>,
+        /// What it means for the peer's presence: one that had left is back, or its label is another.
+        presence: Option<PresenceChange>,
     },
     /// This very card was known.
     Known,
@@ -168,7 +167,7 @@ impl Roster {
         self.entries_by_id.get(identity).is_none_or(|entry| entry.card.stamp < stamp)
     }
 
-    /// Takes a card into the roster. Whether its owner is there stands in the entry afterwards; no change is reported for it.
+    /// Takes a card into the roster. Whether a new peer is there stands in its entry afterwards.
     pub fn learn(&mut self, card: VerifiedCard, now: Duration) -> Learned {
         let id = card.identity;
         let Some(known) = self.entries_by_id.get(&id) else {
@@ -185,9 +184,14 @@ impl Roster {
         }
         let ended_run = Some(known.card.run).filter(|run| *run != card.run);
         let presence = self.presence_after(known, &card, now);
+        let change = match (known.presence.is_linked(), presence.is_linked()) {
+            (false, true) => Some(PresenceChange::Linked(id)),
+            (true, false) => Some(PresenceChange::Away(id)),
+            (true, true) | (false, false) => None,
+        };
         self.remove(&id);
         self.insert(card, presence);
-        Learned::Newer { restarted_from: ended_run }
+        Learned::Newer { restarted_from: ended_run, presence: change }
     }
 
     fn learn_new(&mut self, card: VerifiedCard, now: Duration) -> Learned {

@@ -69,11 +69,6 @@ impl Joining {
         self.ticket.routing
     }
 
-    /// Returns where the switchboard is reached.
-    pub fn addresses(&self) -> &[String] {
-        &self.ticket.addresses
-    }
-
     /// Returns the link key of the stranger, who isn't to be known again by it.
     pub fn link_key(&self) -> LinkKeyPair {
         LinkKeyPair::from_seed(&self.link_seed)

@@ -8,7 +8,7 @@ use crate::crypto::certificate::{CertificateChain, CertificateError, Certificate
 use crate::crypto::{AdmissionRequest, FounderKey, Identity, PublicKey};
 use crate::proto::{self, FounderId, LinkCertificate, LinkChain, LinkKey, LinkRights, Now, RoutingKey};
 
-/// How long a certificate is in force. DESIGN: long enough for a deployment that nobody looks after for some weeks.
+/// How long a certificate is in force. Chosen: long enough for a deployment that nobody looks after for some weeks.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What makes an agent a member of its swarm.

@@ -60,7 +60,7 @@ fn a_newer_card_replaces_all_that_the_older_said() {
     new.label = Label::from_bytes([0xee; 16]);
     new.member.name = "renamed".into();
     new.skills = vec![skill("test", &[])];
-    assert_eq!(roster.learn(new.clone(), at(1)), Learned::Newer { restarted_from: None });
+    assert_eq!(roster.learn(new.clone(), at(1)), Learned::Newer { restarted_from: None, presence: None });
     assert_eq!(roster.named("peer-2").count() + roster.holders("review").count() + roster.at_label(&old.label).count(), 0);
     assert_eq!(ids(roster.named("renamed")), [id(2)]);
     assert_eq!(ids(roster.holders("test")), [id(2)]);
@@ -87,7 +87,7 @@ fn a_newer_card_with_another_run_says_that_the_peer_restarted() {
     roster.learn(peer(2), at(0));
     let restarted = restarted(2);
     let known_run = peer(2).run;
-    assert_eq!(roster.learn(restarted, at(0)), Learned::Newer { restarted_from: Some(known_run) });
+    assert_eq!(roster.learn(restarted, at(0)), Learned::Newer { restarted_from: Some(known_run), presence: None });
 }
 
 #[test]
@@ -186,7 +186,8 @@ fn a_peer_that_left_comes_back_as_another_run_only() {
     same_run.stamp += 1;
     roster.learn(same_run, at(6));
     assert_eq!(presence(&roster, 2), Presence::Left { since: at(5), is_final: false });
-    roster.learn(restarted(2), at(7));
+    let back = Learned::Newer { restarted_from: Some(peer(2).run), presence: Some(PresenceChange::Linked(id(2))) };
+    assert_eq!(roster.learn(restarted(2), at(7)), back);
     assert_eq!(presence(&roster, 2), Presence::Linked { since: at(7) });
 }
 
@@ -209,7 +210,8 @@ fn a_member_that_claims_the_label_of_another_takes_nothing_from_it() {
     assert_eq!(ids(roster.at_label(&label(2))), [id(2), id(3)]);
     let mut honest = peer(3);
     honest.stamp += 1;
-    roster.learn(honest, at(1));
+    let elsewhere = Learned::Newer { restarted_from: None, presence: Some(PresenceChange::Away(id(3))) };
+    assert_eq!(roster.learn(honest, at(1)), elsewhere);
     assert_eq!(ids(roster.at_label(&label(2))), [id(2)]);
     assert!(presence(&roster, 2).is_linked());
     assert_eq!(presence(&roster, 3), Presence::Away { since: at(1) });
