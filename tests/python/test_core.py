@@ -294,5 +294,4 @@ def refuses_everything(core: _core.Agent, switchboard: _core.Switchboard) -> int
         except Forked:
             continue
         failures += 1
-    del core, switchboard
     return failures
