@@ -1,6 +1,6 @@
 use super::*;
 use crate::crypto::admission::{open_reply, open_request, seal_reply, seal_request};
-use crate::proto::{LinkCertificate, LinkChain, LinkRights};
+use crate::proto::{LinkCertificate, LinkChain, LinkRights, OuterHeader, OuterKind, codec::Writer, signature::hash};
 
 /// A founder's agent with a ticket of its own, and somebody who holds that ticket.
 struct Scene {
@@ -171,6 +171,29 @@ fn only_a_holder_of_the_ticket_can_reply() {
     let guessed = Exchange::new(stranger.keys(), &frame);
     let forged = scene.reply(&guessed, &scene.admission());
     assert!(matches!(open_reply(&at_joiner, &scene.long_term, &forged), Err(Error::Open)));
+}
+
+#[test]
+fn another_holder_of_the_ticket_cannot_reply_in_the_name_of_the_issuer() {
+    let scene = Scene::new();
+    let (at_joiner, frame) = scene.ask();
+    let keys = scene.ticket.keys();
+    let psk_id = [b"a2alinker/1 admission", &keys.mailbox.as_bytes()[..]].concat();
+    let header = OuterHeader { kind: OuterKind::AdmissionReply, destination: Label::from_bytes([9; 16]), ..*frame.header() };
+    let mut fields = Writer::new();
+    fields.u16(1).bytes32(&[0, 0, 0]).u16(5).bytes32(scene.issuer.id().as_bytes());
+    let open_signed_by = |signer: &Identity| {
+        let psk = hpke::Psk { key: &keys.psk, id: &psk_id };
+        let random = &mut Random::from_seed([6; 32]);
+        let context = hpke::Sender::setup(&scene.request.long_term, Some(psk), b"a2alinker/1 admission reply", random).unwrap();
+        let request_hash = hash(&[frame.sealed()]);
+        let signed = [at_joiner.id().as_bytes(), &request_hash[..], context.enc(), fields.as_slice()].concat();
+        let body = [fields.as_slice(), &signer.sign("admission reply", &signed)].concat();
+        let reply = DataFrame::new(header, &context.seal(&header.encode(), &body).unwrap());
+        open_reply(&at_joiner, &scene.long_term, &reply)
+    };
+    assert!(matches!(open_signed_by(&Identity::from_seed([66; 32])), Err(Error::Open)));
+    assert_eq!(open_signed_by(&scene.issuer.identity).unwrap().issuer, scene.issuer.id());
 }
 
 #[test]
