@@ -53,5 +53,6 @@ pub const LINK_SILENCE: Duration = Duration::from_secs(50);
 /// Frames that wait in one lane of a link. Default; with small frames this is the bound that bites.
 pub const LANE_FRAMES: usize = 1_024;
 
-/// Bytes that wait in one lane of a link. Default; 30 full frames. A link with all lanes full holds 5 MiB.
-pub const LANE_BYTES: usize = 1024 * 1024;
+/// Bytes that wait in one lane of a link. Default; the credit of one sender (3 MiB of messages) with what padding and seals add, so that a
+/// single sender never overflows it. A link with all lanes full holds 20 MiB.
+pub const LANE_BYTES: usize = 4 * 1024 * 1024;
