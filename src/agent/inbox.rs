@@ -46,7 +46,8 @@ impl Member {
                     let receive = &mut peer.receive[lane.index()];
                     let before = handed.len();
                     let mut fresh = receive.handle_floor(messages.floor);
-                    for (number, message) in (messages.first..).zip(messages.messages) {
+                    // Numbers end below 2^64: what lies beyond is nobody's message.
+                    for (number, message) in (messages.first..u64::MAX).zip(messages.messages) {
                         match receive.handle_message(lane, number, message, &mut handed) {
                             Ok(_) => {}
                             Err(_) => cx.counters.refused_messages += 1,
@@ -60,7 +61,7 @@ impl Member {
                     receive.handle_floor(chunk.floor);
                     match receive.handle_chunk(lane, &chunk, &mut handed) {
                         // Parts of a message that isn't whole have nothing to confirm.
-                        Ok(_) if handed.is_empty() && chunk.offset + (chunk.bytes.len() as u64) < chunk.total => {}
+                        Ok(_) if handed.is_empty() && chunk.offset.saturating_add(chunk.bytes.len() as u64) < chunk.total => {}
                         Ok(_) => peer.owe_receipt(lane, now, true),
                         Err(_) => cx.counters.refused_messages += 1,
                     }

@@ -18,7 +18,7 @@ use super::peer::Peer;
 use super::prekeys::Prekeys;
 use super::requests::Requests;
 use super::roster::{PresenceChange, Roster};
-use super::sessions::Strays;
+use super::sessions::{OpenerRate, Strays};
 use crate::crypto::{FounderKey, Identity, KeyPair, Random};
 use crate::proto::{AgentId, BounceReason, Label, Lane, Now, RunId, SessionId};
 
@@ -43,6 +43,8 @@ pub struct Counters {
     pub refused_frames: u64,
     /// Messages that broke the rules of a lane.
     pub refused_messages: u64,
+    /// Messages of the agent's own that were not sent because too many waited for that peer already.
+    pub withheld_messages: u64,
     /// Cards that did not verify.
     pub refused_cards: u64,
     /// Sessions that were established.
@@ -72,6 +74,7 @@ pub(super) struct Member {
     pub(super) peers: BTreeMap<AgentId, Peer>,
     pub(super) sessions: BTreeMap<SessionId, AgentId>,
     pub(super) strays: Strays,
+    pub(super) opener_rate: OpenerRate,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     pub(super) calls: Calls,
@@ -109,6 +112,7 @@ impl Member {
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             strays: Strays::default(),
+            opener_rate: OpenerRate::default(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             calls: Calls::default(),

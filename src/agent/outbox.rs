@@ -24,6 +24,9 @@ pub(super) const UNTRACKED: Token = 0;
 /// Least time between two searches for expired messages: each looks at all that wait.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// Messages that may wait for a peer in a lane when the agent adds one of its own. Chosen: twice a full roster.
+const UNTRACKED_MAX: usize = 2_048;
+
 /// Handshake frames and one sealed frame a lane wait here. Chosen: an opener to each peer of a full roster, at 8 KiB.
 const STAGED: LaneLimits = LaneLimits { frames_per_lane: 2_048, bytes_per_lane: 16 << 20 };
 
@@ -181,6 +184,11 @@ impl Member {
         body: Bytes,
         now: Now,
     ) {
+        // A peer that asks and asks, and takes nothing, must not fill the memory with answers.
+        if self.peers.get(&to).is_some_and(|peer| peer.send[lane.index()].waiting() >= UNTRACKED_MAX) {
+            cx.counters.withheld_messages += 1;
+            return;
+        }
         // The only error is a peer without a card, for whom there is nothing to say.
         let _ = self.queue(cx, to, lane, UNTRACKED, header, body, now);
     }

@@ -19,6 +19,8 @@ const CONTROL_MESSAGES: usize = 512;
 const CONTENT: usize = section::CHUNK_LIMIT + section::CHUNK_OVERHEAD + CONTROL_CONTENT;
 /// Least time to the next look at a peer. Chosen: the resolution of the shell's timers.
 const TICK: Duration = Duration::from_millis(1);
+/// Content that a frame has room for when little waits. Chosen: a request of some hundred bytes, and the receipts that ride along.
+const SMALL_CONTENT: usize = 1_020;
 /// Message ids in one heartbeat, so that it fits into a control frame.
 const HEARTBEATS: usize = 32;
 
@@ -257,7 +259,8 @@ impl Peer {
 
     /// Seals the next frame of a lane, if there is anything to say.
     pub(super) fn build(&mut self, lane: Lane, now: Now) -> Option<(DataFrame, Origin)> {
-        let mut builder = FrameBuilder::with_capacity(2_048);
+        let mut builder =
+            FrameBuilder::with_capacity(if self.send[lane.index()].fills_a_frame() { CONTENT } else { SMALL_CONTENT });
         let room = if lane == Lane::Control { CONTROL_MESSAGES } else { section::CHUNK_LIMIT };
         let built = self.send[lane.index()].build(builder.buffer(), room, now.monotonic);
         if self.has_session() && (built.is_some() || (lane == Lane::Control && self.control_is_due(now))) {

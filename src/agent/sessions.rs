@@ -26,6 +26,26 @@ use crate::proto::{AgentId, DataFrame, Lane, Now, OuterHeader, OuterKind, Sessio
 /// An opener is taken until this long after it was made, by the sender's clock and with the usual tolerance: so long a relay may hold it back.
 const OPENER_LIFE: Duration = Duration::from_secs(60);
 
+/// Openers that are looked at in a second. Chosen: each costs about a millisecond, and whoever can reach this agent's label can send them.
+const OPENERS_PER_SECOND: u32 = 200;
+
+/// How many openers were looked at in the present second.
+#[derive(Default)]
+pub(super) struct OpenerRate {
+    since: Duration,
+    count: u32,
+}
+
+impl OpenerRate {
+    fn allows(&mut self, now: Now) -> bool {
+        if now.monotonic.saturating_sub(self.since) >= Duration::from_secs(1) {
+            *self = Self { since: now.monotonic, count: 0 };
+        }
+        self.count += 1;
+        self.count <= OPENERS_PER_SECOND
+    }
+}
+
 /// Frames whose session isn't known yet: their opener may be on its way in another lane.
 #[derive(Default)]
 pub(super) struct Strays {
@@ -162,7 +182,9 @@ impl Member {
 
     fn handle_opener(&mut self, cx: &mut Shared, frame: &DataFrame, now: Now) {
         let header = *frame.header();
-        if self.sessions.contains_key(&header.session) || header.expiry + (CLOCK_TOLERANCE.as_millis() as u64) < now.wall {
+        if self.sessions.contains_key(&header.session)
+            || header.expiry.saturating_add(CLOCK_TOLERANCE.as_millis() as u64) < now.wall
+        {
             cx.counters.refused_frames += 1;
             return;
         }
@@ -170,6 +192,11 @@ impl Member {
             // Sealed to a key of an earlier run: the sender has to learn the present card first.
             return self.say_cannot_open(frame);
         };
+        if !self.opener_rate.allows(now) {
+            // Its sender tries again in a few seconds.
+            cx.counters.refused_frames += 1;
+            return;
+        }
         let opening = envelope::open(frame, prekey, cx.identity.id()).and_then(Opening::from_envelope);
         let Ok(opening) = opening else {
             cx.counters.refused_frames += 1;

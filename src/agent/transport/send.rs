@@ -104,6 +104,19 @@ impl SendLane {
         !self.entries.is_empty() || self.starved
     }
 
+    /// How many messages wait for their number.
+    pub fn waiting(&self) -> usize {
+        self.waiting.iter().map(VecDeque::len).sum()
+    }
+
+    /// Whether the next frame is likely to be a full one: worth its whole buffer at once instead of by doubling.
+    pub fn fills_a_frame(&self) -> bool {
+        self.chunking.is_some()
+            || self.resend.len() > 8
+            || self.waiting() > 8
+            || self.waiting.iter().any(|queue| queue.front().is_some_and(|message| message.body.len() > 1_024))
+    }
+
     /// When the message that has been under way for the longest was sent.
     pub fn oldest_under_way(&self) -> Option<Duration> {
         self.entries.iter().find(|entry| entry.is_under_way()).map(|entry| entry.sent_at)
