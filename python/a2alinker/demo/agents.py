@@ -121,7 +121,7 @@ async def plan(switchboard: str, source: Path) -> None:
     """Hosts, waits for the workers, spreads the files over them and tells the stage what came back."""
     files = read_package(source)
     async with a2alinker.host("planner", switchboard=switchboard, peer_gone_after=GONE_AFTER) as agent:
-        tell("ticket", ticket=str(await agent.invite(kind="ticket", uses=3, local=True)))
+        tell("ticket", name=agent.name, ticket=str(await agent.invite(kind="ticket", uses=3, local=True)))
         watching = asyncio.create_task(watch(agent))
         tester = await agent.wait_for(skill="run_doctests")
         reviewers = [await agent.wait_for(name=name) for name in REVIEWERS]

@@ -67,6 +67,8 @@ class Board:
     def take(self, event: dict[str, Any]) -> None:
         """Follows one event of the planner."""
         match event["event"]:
+            case "ticket":
+                self.workers[event["name"]].state = "hosting"
             case "peer":
                 self._on_peer(event["what"], event["name"])
             case "joined":
@@ -89,6 +91,9 @@ class Board:
                 self._on_finished(event)
             case "end":
                 self.facts.update(health=event["health"])
+                for worker in self.workers.values():
+                    worker.share, worker.doing = None, ""
+                    worker.state = "finished" if worker.state != "killed" else worker.state
 
     def _on_peer(self, what: str, name: str) -> None:
         if (worker := self.workers.get(name)) is not None:
@@ -112,6 +117,7 @@ class Board:
         if (worker := self.workers.get(task.worker)) is not None:
             worker.done += 1
             worker.doing, worker.share = f"{task.skill} {task.path}", None
+            worker.state = "at work" if worker.state != "killed" else worker.state
 
     def count(self, skill: str) -> int:
         """How many calls of a skill are finished."""
