@@ -25,17 +25,21 @@ async def switchboard(*, plain: bool = False) -> AsyncIterator[tuple[str, asynci
         ProcessError: it didn't start.
     """
     options = ["--plain"] if plain else []
-    async with python("-m", "a2alinker", "switchboard", "--listen", "127.0.0.1:0", *options) as process:
-        yield await _address(process), process
-        process.terminate()
+    async with python("-m", "a2alinker", "switchboard", "--listen", "127.0.0.1:0", *options, stderr=asyncio.subprocess.PIPE) as process:
+        try:
+            yield await _address(process), process
+        finally:
+            _end(process)
 
 
 @contextlib.asynccontextmanager
-async def python(*arguments: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+async def python(
+    *arguments: str, environment: Mapping[str, str] | None = None, stderr: int | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs Python with pipes at its standard input and output; at the end closes the first and waits."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env={**os.environ, **(environment or {})}, stdin=pipe, stdout=pipe, limit=LONGEST_LINE
+        sys.executable, *arguments, env={**os.environ, **(environment or {})}, stdin=pipe, stdout=pipe, stderr=stderr, limit=LONGEST_LINE
     )
     try:
         yield process
@@ -50,10 +54,17 @@ async def python(*arguments: str, environment: Mapping[str, str] | None = None) 
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None  # a pipe was asked for
+    assert process.stdout is not None  # pipes were asked for
+    assert process.stderr is not None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STARTING):
             async for line in process.stdout:
                 if found := re.search(r"wss?://\S+", line.decode()):
                     return found[0]
-    raise ProcessError("the switchboard didn't start")
+    _end(process)
+    raise ProcessError(f"the switchboard didn't start: {(await process.stderr.read()).decode().strip()}")
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()

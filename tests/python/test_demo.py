@@ -33,6 +33,8 @@ def first(values, limit):
             total += limit
         else:
             total += value
+    while total > limit and len(values) > 1:
+        total = total - values[-1] * (limit + 1)
     return {"total": total, "limit": limit, "count": len(values)}
 
 class Holder:
@@ -45,6 +47,8 @@ class Holder:
                 summe += self
             else:
                 summe += number
+        while summe > self and len(numbers) > 2:
+            summe = summe - numbers[-2] * (self + 3)
         return {"sum": summe, "most": self, "n": len(numbers)}
 """
 
@@ -281,7 +285,7 @@ def test_a_task_that_nobody_finished_is_a_problem() -> None:
 def test_a_killed_worker_whose_task_nobody_took_over_is_a_problem() -> None:
     stuck = outcome()
     assert stuck.kill is not None
-    stuck.kill.task.attempt = 0
+    stuck.kill.task.attempt = 1
 
     _, problems = report(stuck)
 
@@ -326,7 +330,7 @@ def outcome() -> Outcome:
     board.facts["skills"] = ["measure_functions", "find_copies"]
     board.planned = {"measure_functions": 1, "find_copies": 1}
     function = {"name": NAME, "line": 1, "complexity": 4}
-    moved = Task("find_copies", "package/module.py", "reviewer-2", attempt=1, result={"copies": []})
+    moved = Task("find_copies", "package/module.py", "reviewer-2", attempt=2, result={"copies": []})
     board.finished = [
         Task("measure_functions", "package/module.py", "reviewer-2", result={"functions": [function], "undocumented": [NAME]}),
         moved,

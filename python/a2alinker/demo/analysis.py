@@ -20,7 +20,7 @@ from typing import Any
 
 Finding = dict[str, Any]
 
-SMALLEST_COMPARED = 40
+SMALLEST_COMPARED = 80
 """Tokens that a function must have to be looked for elsewhere. Chosen: shorter ones are alike without meaning anything."""
 
 COPIED_RUN = 20

@@ -28,10 +28,14 @@ class Task:
     skill: str
     path: str
     worker: str = ""
-    attempt: int = 0
+    attempt: int = 1
     seconds: float = 0.0
     result: dict[str, Any] = field(default_factory=dict)
-    progress: dict[str, float] = field(default_factory=dict)  # by worker: how far it got
+    begin: float = 0.0  # when its present worker gave the first sign of it
+
+    def seconds_left(self, share: float) -> float:
+        """How long the rest takes if it goes on as until here."""
+        return (time.monotonic() - self.begin) * (1 - share) / share
 
 
 class Board:
@@ -103,12 +107,13 @@ class Board:
 
     def _on_progress(self, event: dict[str, Any]) -> None:
         task = self.under_way[event["job"]]
-        if task.worker and task.worker != event["worker"]:
-            self.note(f"{task.path} goes from {task.worker} to {event['worker']}")
+        if task.worker != event["worker"]:
+            if task.worker:
+                self.note(f"{task.skill} {task.path} goes from {task.worker} to {event['worker']}")
+            task.begin = time.monotonic()
         task.worker, task.attempt = event["worker"], event["attempt"]
-        task.progress[task.worker] = event["done"] / max(1, event["total"])
         if (worker := self.workers.get(task.worker)) is not None and worker.state != "killed":
-            worker.state, worker.doing, worker.share = "at work", f"{task.skill} {task.path}", task.progress[task.worker]
+            worker.state, worker.doing, worker.share = "at work", f"{task.skill} {task.path}", event["done"] / max(1, event["total"])
 
     def _on_finished(self, event: dict[str, Any]) -> None:
         task = self.under_way.pop(event["job"])
@@ -118,6 +123,8 @@ class Board:
             worker.done += 1
             worker.doing, worker.share = f"{task.skill} {task.path}", None
             worker.state = "at work" if worker.state != "killed" else worker.state
+        if "copies" in task.result:
+            self.note(f"{task.worker} has compared {task.path}: {len(task.result['copies'])} copies")
 
     def count(self, skill: str) -> int:
         """How many calls of a skill are finished."""

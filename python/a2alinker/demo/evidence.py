@@ -23,6 +23,8 @@ FORMS = ("UTF-8", "UTF-16", "hexadecimal", "base64")
 _Tree = dict[int, "_Tree"]  # of words: what may follow each byte
 _END = -1  # a word may end here
 
+_BINARY, _CLOSE = 0x82, 0x88  # the first byte of such a WebSocket frame
+
 _DATA = b"\x10"  # the first byte of an end-to-end frame on a link
 _DATA_HEADER = 73  # bytes of its prefix and outer header
 
@@ -183,14 +185,15 @@ async def plant(host: str, port: int, names: Iterable[str]) -> None:
     )
     await reader.readuntil(b"\r\n\r\n")
     forms = [pattern for name in names for form in FORMS for pattern in patterns(name, form)]
-    writer.write(_frame(b"\x7f" + b"\n".join(forms)))
+    writer.write(_frame(_BINARY, b"\x7f" + b"\n".join(forms)) + _frame(_CLOSE, b""))
     await writer.drain()
-    await reader.read()  # the switchboard refuses what it doesn't understand, and closes
+    await reader.read()
     writer.close()
 
 
-def _frame(payload: bytes) -> bytes:
-    """A masked binary message of up to 65,535 bytes (RFC 6455 section 5.2)."""
+def _frame(kind: int, payload: bytes) -> bytes:
+    """A masked frame of up to 65,535 bytes (RFC 6455 section 5.2)."""
     mask = os.urandom(4)
     masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
-    return b"\x82\xfe" + len(payload).to_bytes(2, "big") + mask + masked
+    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    return bytes([kind]) + length + mask + masked

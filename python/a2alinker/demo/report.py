@@ -43,7 +43,7 @@ def _files(board: Board) -> Iterator[str]:
         compared = [task for task in board.finished if (task.skill, task.path) == ("find_copies", path)]
         copies = sum(len(task.result["copies"]) for task in compared)
         worst = max((function["complexity"] for function in review.get("functions", ())), default=0)
-        who = ", ".join(dict.fromkeys(f"{task.worker}{f' (attempt {task.attempt + 1})' if task.attempt else ''}" for task in compared))
+        who = ", ".join(dict.fromkeys(f"{task.worker}{f' (attempt {task.attempt})' if task.attempt > 1 else ''}" for task in compared))
         doctests = _doctests(tests.get(path))
         functions, undocumented = len(review.get("functions", ())), len(review.get("undocumented", ()))
         yield f"  {path:<38}{count:>6}{functions:>10}{worst:>13}{undocumented:>13}{copies:>7}   {doctests:<13}{who}"
@@ -99,11 +99,14 @@ def _who(board: Board) -> Iterator[str]:
 
 
 def _kill(outcome: Outcome) -> Iterator[str]:
-    if (kill := outcome.kill) is not None:
+    if (kill := outcome.kill) is None:
+        yield ""
+        yield "  No worker was killed: no task took long enough to be sure that it would hit one at work. Give a larger package."
+    else:
         task = kill.task
         yield ""
         what = f"{task.skill} {task.path}"
-        yield f"  {kill.victim} got SIGKILL {kill.share:.0%} through {what}; {task.worker} did it on attempt {task.attempt + 1}."
+        yield f"  {kill.victim} got SIGKILL {kill.share:.0%} through {what}; {task.worker} did it on attempt {task.attempt}."
 
 
 def _latency(board: Board) -> Iterator[str]:
@@ -128,7 +131,7 @@ def _switchboard(outcome: Outcome, seen: Search, control: Search) -> Iterator[st
         yield f"    ({seen.left_out} names are left out: too short not to be met by chance, or words of the WebSocket handshake)"
     yield f"  Found: {', '.join(str(hit) for hit in seen.hits[:WORST]) or 'nothing'}."
     plants = planted(outcome.board)
-    yield f"  Control: {len(plants)} of these names cross unencrypted on one more connection; the same search finds {len(control.found)}."
+    yield f"  Control: {len(plants)} of these names cross unencrypted on one more connection; the same search finds {len(control.found & set(plants))}."
     yield "  TLS is off here and would only hide the same bytes from the tap: so it holds what the switchboard itself reads."
 
 
@@ -137,9 +140,8 @@ def _lost(outcome: Outcome) -> Iterator[str]:
     for skill, planned in board.planned.items():
         if board.count(skill) != planned:
             yield f"{skill}: {board.count(skill)} of {planned} tasks finished"
-    if (kill := outcome.kill) is None:
-        yield "no worker was killed: none was seen in the middle of a task"
-    elif not kill.task.result or kill.task.worker == kill.victim or kill.task.attempt == 0:
+    kill = outcome.kill
+    if kill is not None and (not kill.task.result or kill.task.worker == kill.victim or kill.task.attempt == 1):
         yield f"{kill.task.skill} {kill.task.path}, which the killed worker was at, was not done by another"
     for name, code in outcome.exit_codes.items():
         killed = kill is not None and kill.victim == name

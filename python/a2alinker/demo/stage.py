@@ -21,10 +21,12 @@ from .board import Board, Display, Task
 from .tap import Recording, Tap
 
 AGENTS = ("planner", *REVIEWERS, "tester")
-VICTIM = REVIEWERS[0]
 
-KILL_FROM, KILL_UNTIL = 0.1, 0.6
-"""Share of a task within which its worker is killed: it has begun for sure, and can't finish before the signal is there."""
+KILL_FROM = 0.3
+"""Share of a task from which on its worker may be killed: it has begun for sure."""
+
+KILL_MARGIN = 0.3
+"""Seconds of work that must be left: the answer can't be out before the signal is there."""
 
 
 @dataclass(slots=True)
@@ -82,14 +84,14 @@ async def play(source: Path) -> Outcome:
 
 
 def kill_if_at_work(agents: dict[str, asyncio.subprocess.Process], board: Board, event: dict[str, Any]) -> Kill | None:
-    """Kills the victim if this is its own sign of life from the middle of a task."""
+    """Kills a reviewer if this is its own sign of life from the middle of a task."""
+    task, victim = board.under_way[event["job"]], event["worker"]
     share = event["done"] / max(1, event["total"])
-    if event["worker"] != VICTIM or not KILL_FROM <= share <= KILL_UNTIL:
+    if victim not in REVIEWERS or share < KILL_FROM or task.seconds_left(share) < KILL_MARGIN:
         return None
-    agents[VICTIM].send_signal(signal.SIGKILL)
-    task = board.under_way[event["job"]]
-    board.kill(VICTIM, f"SIGKILL for {VICTIM}, {share:.0%} through {task.skill} {task.path}")
-    return Kill(VICTIM, task, share)
+    agents[victim].send_signal(signal.SIGKILL)
+    board.kill(victim, f"SIGKILL for {victim}, {share:.0%} through {task.skill} {task.path}")
+    return Kill(victim, task, share)
 
 
 def planted(board: Board) -> list[str]:

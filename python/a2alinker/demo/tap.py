@@ -57,6 +57,8 @@ class Tap:
             )
         except OSError:
             writer.close()  # the switchboard is gone: so is the connection
+        except asyncio.CancelledError:
+            pass  # the tap ends; the stream's own callback would complain of a cancelled task
         finally:
             self._passing.discard(task)
 
