@@ -353,9 +353,11 @@ impl SendLane {
 
     /// A frame did not arrive: what it carried goes again, unless the receiver has it.
     pub fn handle_bounce(&mut self, built: Built) {
-        let end = built.first + u64::from(built.count);
-        for number in built.first..end {
-            self.resend_unless_settled(number);
+        for number in built.first..built.first + u64::from(built.count) {
+            // A message that is still being cut is no exception: when its last chunk is out, the one that bounced is missing.
+            if self.entry(number).is_some_and(|entry| entry.is_under_way()) {
+                self.resend.insert(number);
+            }
         }
     }
 

@@ -153,6 +153,23 @@ fn an_expired_message_leaves_a_gap_and_its_thread_goes_on() {
 }
 
 #[test]
+fn a_chunk_that_bounces_while_others_follow_is_sent_again() {
+    let (mut sender, mut receiver) = (SendLane::default(), ReceiveLane::default());
+    let mut out = Vec::new();
+    sender.push(outbound(1, 0, 3 * CHUNK_LIMIT));
+    let (_, bounced) = build(&mut sender).unwrap();
+    sender.handle_bounce(bounced);
+    let mut frames = 1;
+    while let Some((frame, _)) = build(&mut sender) {
+        receive(&mut receiver, &frame, &mut out);
+        frames += 1;
+    }
+    assert!(frames < 10);
+    check(&[(1, 0, 3 * CHUNK_LIMIT)], &out);
+    assert_eq!(out.len(), 1);
+}
+
+#[test]
 fn credit_is_enforced_on_both_sides() {
     let (mut sender, mut receiver) = (SendLane::default(), ReceiveLane::default());
     for token in 1..=40 {
