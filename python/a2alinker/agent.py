@@ -19,7 +19,7 @@ from .exceptions import ConfigurationError, OutboxFull, TimedOut, Undelivered, W
 from .handlers import Handlers
 from .invite import Invite, Invites, Rights, check_reachable
 from .message import Inbox, Message, Messages
-from .outbox import DEFAULT_TTL, NORMAL, Outbox, Priority, To, Until, check_thread, check_ttl, check_until, lane_of
+from .outbox import DEFAULT_TTL, Outbox, Priority, To, Until, check_thread, check_ttl, lane_of
 from .peer import Peer, Peers, Roster
 from .receipt import Receipt
 from .remote import Choose, Remote
@@ -54,7 +54,14 @@ class Agent:
         "_switchboard",
     )
 
-    def __init__(self, seam: Seam, skills: Sequence[Skill[..., Any]], addresses: list[str], switchboard: Switchboard | None) -> None:
+    def __init__(
+        self,
+        seam: Seam,
+        skills: Sequence[Skill[..., Any]],
+        addresses: list[str],
+        switchboard: Switchboard | None,
+        on_link_lost: Callable[[Exception], None],
+    ) -> None:
         this = weakref.ref(self)
         self._seam = seam
         self._addresses = addresses
@@ -67,7 +74,7 @@ class Agent:
         self._calls = Calls(seam, self._outbox)
         self._handlers = Handlers(seam, self._outbox, self._inbox, lambda: _alive(this), skills)
         self._invites = Invites(seam, self._roster)
-        self._events = Events(seam, self._roster)
+        self._events = Events(seam, self._roster, on_link_lost)
 
     # -- who it is --
 
@@ -89,7 +96,7 @@ class Agent:
     @property
     def switchboard(self) -> str:
         """The address of its switchboard, or the first one if it knows several."""
-        return self._events.switchboard or self._addresses[0]
+        return self._addresses[0] if self._switchboard is not None else self._events.switchboard or self._addresses[0]
 
     @property
     def link_error(self) -> Exception | None:
@@ -144,12 +151,15 @@ class Agent:
             OutboxFull: this body alone is larger than the outbox.
             AgentClosed, WrongLoop, NoEventLoop, Forked: the agent can't be used, or not from here.
         """
-        if self._outbox.is_crowded:
-            return await self._send_when_room(to, body, priority, thread, ttl, until, headers)
-        try:
-            return self.send_nowait(to, body, priority=priority, thread=thread, ttl=ttl, until=until, headers=headers)
-        except OutboxFull:
-            return await self._send_when_room(to, body, priority, thread, ttl, until, headers)
+        outbox = self._outbox
+        if type(to) is not Peer and not isinstance(to, (str, Peer)):
+            return await outbox.post_to_all(to, body, priority, thread, ttl, until, headers)
+        if not outbox.crowd:
+            try:
+                return outbox.post(to, body, priority, thread, ttl, until, headers)
+            except OutboxFull:
+                pass
+        return await outbox.when_room(outbox.post, to, body, priority, thread, ttl, until, headers)
 
     def send_nowait(
         self,
@@ -167,25 +177,7 @@ class Agent:
         Raises:
             OutboxFull: too much waits to be sent. Of a message to several, it may have been queued for the first ones.
         """
-        if running_loop() is not self._seam.owner:
-            raise self._seam.misuse()
-        lane = NORMAL if priority == "normal" else lane_of(priority)
-        if thread is not None:
-            check_thread(thread)
-        if ttl != DEFAULT_TTL:
-            check_ttl(ttl)
-        return self._outbox.post(to, body, lane, thread, ttl, until != "delivered" and check_until(until), headers)
-
-    async def _send_when_room(
-        self, to: To, body: Any, priority: Priority, thread: bytes | None, ttl: float, until: Until, headers: dict[str, Any] | None
-    ) -> Receipt:
-        def post() -> Receipt:
-            return self.send_nowait(to, body, priority=priority, thread=thread, ttl=ttl, until=until, headers=headers)
-
-        if not isinstance(to, (str, Peer)):
-            parts = [await self._send_when_room(self._roster.resolve(one), body, priority, thread, ttl, until, headers) for one in to]
-            return self._outbox.group(parts, until == "done")
-        return await self._outbox.when_room(post)
+        return self._outbox.post(to, body, priority, thread, ttl, until, headers)
 
     def __aiter__(self) -> Messages:
         """Gives the messages and requests of other agents, urgent ones first: `async for message in agent`.
@@ -194,7 +186,7 @@ class Agent:
         when the agent is closed.
 
         Raises:
-            AlreadyConsumed: another loop reads them.
+            AlreadyConsumed: another loop waits for them; or, in a loop that wasn't waiting, another one has taken its place.
             LinkReplaced and others: the agent came to an end that nobody here asked for.
         """
         self._seam.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -102,13 +103,14 @@ class EventStream:
 class Events:
     """Hands events to all streams."""
 
-    __slots__ = ("_roster", "_streams", "error", "seam", "switchboard")
+    __slots__ = ("_on_lost", "_roster", "_streams", "error", "seam", "switchboard")
 
-    def __init__(self, seam: Seam, roster: Roster) -> None:
+    def __init__(self, seam: Seam, roster: Roster, on_link_lost: Callable[[Exception], None]) -> None:
         self.seam = seam
         self.switchboard: str | None = None  # None while there is no link
         self.error: Exception | None = None  # why the last link broke, or couldn't be made
         self._roster = roster
+        self._on_lost = on_link_lost
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         seam.on(_core.EVENT_LINKED, self._on_linked)
         seam.on(_core.EVENT_LINK_LOST, self._on_link_lost)
@@ -135,6 +137,7 @@ class Events:
         _, error, retry_in = event
         self.switchboard = None
         self.error = error
+        self._on_lost(error)
         logger.warning("the link is lost: %s; next attempt in %.1f s", error, retry_in)
         self._tell(LinkDown(error, retry_in))
 

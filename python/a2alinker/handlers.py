@@ -6,22 +6,26 @@ import asyncio
 import contextvars
 import heapq
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _core
 from ._loop import Event, Seam, logger, running_loop
+from .call import PARTIAL_BYTES, size_of
 from .context import READY, Context, causal_depth
 from .exceptions import AgentClosed, BadArguments, BodyError, CallRefused, ConfigurationError, OutboxFull
 from .message import ATTEMPT, BODY, DEPTH, LANE, SKILL, TOKEN, Inbox, Message
 from .outbox import Outbox
+from .receipt import Moot
 from .skill import Skill
 
 if TYPE_CHECKING:
     from .agent import Agent
 
 WAITING: Final = 16  # calls of one skill that wait for a free slot; chosen: enough to keep workers busy, few enough to move on soon
+UNCONFIRMED_BYTES: Final = PARTIAL_BYTES // 8  # bytes of partial answers under way in one call; a reader that keeps up never loses one
 RETRY_AFTER: Final = 0.25  # seconds, a hint to a caller that finds the skill busy
 
 # Refusal codes of the protocol.
@@ -31,7 +35,7 @@ REFUSED, EXPIRED, BUSY, SKILL_UNKNOWN, BAD_ARGUMENTS, CANCELLED, FAILED, LAPSED,
 class Work:
     """One request being served."""
 
-    __slots__ = ("_event", "_handlers", "args", "cancelled", "kwargs", "message", "skill", "task")
+    __slots__ = ("_event", "_handlers", "_unconfirmed", "_unconfirmed_bytes", "args", "cancelled", "kwargs", "message", "skill", "task")
 
     def __init__(self, handlers: Handlers, skill: Skill[..., Any], event: Event, args: list[Any], kwargs: dict[str, Any]) -> None:
         self._handlers = handlers
@@ -42,8 +46,14 @@ class Work:
         self.message = Message(handlers.outbox, event)
         self.cancelled = False
         self.task: asyncio.Task[None] | None = None
-        if skill.signature.context is not None:
-            kwargs[skill.signature.context] = Context(self)
+        self._unconfirmed: deque[tuple[_core.Receipt | Moot, int]] = deque()  # partial answers and their sizes
+        self._unconfirmed_bytes = 0
+        if (name := skill.signature.context) is not None:
+            place = skill.signature.context_at
+            if place is not None and place <= len(args):
+                args.insert(place, Context(self))
+            else:
+                kwargs[name] = Context(self)
 
     @property
     def token(self) -> int:
@@ -73,26 +83,55 @@ class Work:
         """See Context.progress."""
         if self.cancelled:
             return READY
-        seam, outbox = self._handlers.seam, self._handlers.outbox
+        seam = self._handlers.seam
         on_loop = running_loop() is seam.loop
         try:
-            outbox.answer(self.token, body, False, self.depth)
+            self._post(body)
         except OutboxFull:
-            later = self._progress_later(body)
+            later = self._post_later(body)
             if on_loop:
                 return later
             asyncio.run_coroutine_threadsafe(later, seam.loop).result()
-            return READY
         if on_loop:
             seam.flush_soon()
-        else:
-            seam.core.flush()
+            return Pace(self) if self._unconfirmed_bytes > UNCONFIRMED_BYTES else READY
+        seam.core.flush()
+        if self._unconfirmed_bytes > UNCONFIRMED_BYTES:
+            asyncio.run_coroutine_threadsafe(self.confirmed(), seam.loop).result()
         return READY
 
-    async def _progress_later(self, body: Any) -> None:
+    async def confirmed(self) -> None:
+        """Waits until the caller has enough of the partial answers that a few more do no harm."""
+        seam, outbox = self._handlers.seam, self._handlers.outbox
+        while self._unconfirmed_bytes > UNCONFIRMED_BYTES and not self.cancelled:
+            receipt, size = self._unconfirmed[0]
+            while seam.is_attached and receipt.watch() < _core.RECEIPT_DELIVERED:
+                await outbox.changed(receipt.token)
+            self._unconfirmed.popleft()
+            self._unconfirmed_bytes -= size
+
+    def _post(self, body: Any) -> None:
+        receipt = self._handlers.outbox.answer(self.token, body, False, self.depth)
+        size = size_of(body)
+        self._unconfirmed.append((receipt, size))
+        self._unconfirmed_bytes += size
+
+    async def _post_later(self, body: Any) -> None:
         outbox = self._handlers.outbox
-        await outbox.when_room(outbox.answer, self.token, body, False, self.depth)
+        await outbox.when_room(self._post, body)
         outbox.seam.flush_soon()
+
+
+class Pace:
+    """What `progress` gives when much is under way: it can be awaited, and needn't be."""
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._work.confirmed().__await__()
 
 
 class Desk:
@@ -220,6 +259,7 @@ class Handlers:
             work.task.cancel()
         else:
             del self._work[work.token]  # it waits in a heap, which passes over it
+            self._refuse(work.token, CANCELLED, "", "cancelled")
 
     async def _run(self, desk: Desk, work: Work) -> None:
         causal_depth.set(work.depth)
@@ -231,8 +271,7 @@ class Handlers:
                 if desk.skill.kind in ("coroutine", "async generator"):
                     self._release(desk)
         except asyncio.CancelledError:
-            if not work.cancelled:  # neither the caller nor close() did this
-                self._refuse(work.token, CANCELLED, "", "the handler was cancelled")
+            self._refuse(work.token, CANCELLED, "", "the handler was cancelled")
 
     async def _serve(self, desk: Desk, work: Work) -> None:
         """Runs the handler and sends what came of it."""
@@ -306,8 +345,7 @@ class Handlers:
 
     def _refuse(self, token: int, code: int, kind: str, text: str, retry_after: float = 0.0) -> None:
         if self.seam.is_attached:
-            self.seam.core.refuse(token, code, kind, text, retry_after)
-            self.seam.flush_soon()
+            self.outbox.refuse(token, code, kind, text, retry_after)
 
 
 def offer_of(skill: Skill[..., Any]) -> tuple[str, tuple[str, ...], int, bytes]:

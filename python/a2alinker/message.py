@@ -21,11 +21,15 @@ from .receipt import Receipt
 # Where things stand in the events of messages and requests.
 TOKEN, SENDER, BODY, LANE, THREAD, EXPIRY_MS, TTL_MS, DEPTH, FLAGS, HEADERS, MESSAGE_ID, SKILL, ATTEMPT = range(1, 14)
 
+PLAIN: Final = _core.EVENT_MESSAGE
+WANTS_DONE: Final = _core.FLAG_WANTS_DONE
 URGENT: Final = 1
 NO_THREAD: Final = bytes(16)
 CREDIT_BATCH: Final = 64  # messages handled before the core hears of it; chosen: a small part of what a sender may have under way
 
+# Refusal codes of the protocol.
 REFUSED: Final = 1
+CANCELLED: Final = 8
 NO_ANSWER: Final = "the receiver dropped the request without an answer"
 
 
@@ -124,9 +128,12 @@ class Message:
             UsageError: it was answered or refused before, or the loop over the messages has gone on, so that it counts as handled.
         """
         self._check()
-        self._outbox.core.refuse(self._event[TOKEN], REFUSED, "", reason, retry_after)
+        self._refuse(reason, retry_after)
         self._outbox.seam.flush_soon()
         self._open = False
+
+    def _refuse(self, reason: str, retry_after: float) -> None:
+        self._outbox.core.refuse(self._event[TOKEN], REFUSED, "", reason, retry_after)
 
     @property
     def token(self) -> int:
@@ -135,14 +142,14 @@ class Message:
 
     def finish(self) -> None:
         """Counts the message as handled. For the inbox."""
-        if self._open and self._event[FLAGS] & _core.FLAG_WANTS_DONE:
+        if self._event[FLAGS] & WANTS_DONE and self._open:
             self._outbox.core.done(self._event[TOKEN])
             self._outbox.seam.flush_soon()
 
     async def _answer(self, body: Any, *, final: bool) -> Receipt:
         self._check()
         outbox = self._outbox
-        if not outbox.is_crowded:
+        if not outbox.crowd:
             try:
                 return self._post(body, final)
             except OutboxFull:
@@ -152,9 +159,10 @@ class Message:
     def _post(self, body: Any, final: bool) -> Receipt:
         event = self._event
         thread = None if event[THREAD] == NO_THREAD else event[THREAD]
-        return self._outbox.post_to(
-            event[SENDER], body, event[LANE], thread, DEFAULT_TTL, until_done=False, depth=event[DEPTH] + 1, reply_to=event[MESSAGE_ID]
-        )
+        outbox = self._outbox
+        core = outbox.core.send(event[SENDER], body, event[LANE], thread, DEFAULT_TTL, False, event[DEPTH] + 1, None, event[MESSAGE_ID])
+        outbox.seam.flush_soon()
+        return Receipt(outbox, core, event[SENDER], until_done=False)
 
     def _check(self) -> None:
         self._outbox.seam.check()
@@ -208,11 +216,13 @@ class Request(Message):
             self._inbox.forget(event[TOKEN])
         return self._outbox.answer_to(event[SENDER], event[TOKEN], body, final, event[DEPTH] + 1)
 
+    def _refuse(self, reason: str, retry_after: float) -> None:
+        self._inbox.forget(self._event[TOKEN])
+        self._outbox.refuse(self._event[TOKEN], REFUSED, "", reason, retry_after)
+
     def __del__(self) -> None:
         if self._open and not self._cancelled and self._outbox.seam.is_open and _core.runtime_alive():
-            self._inbox.forget(self._event[TOKEN])
-            self._outbox.core.refuse(self._event[TOKEN], REFUSED, "", NO_ANSWER)
-            self._outbox.core.flush()  # not flush_soon: the collector runs in any thread
+            self._refuse(NO_ANSWER, 0.0)  # without flush_soon, as the collector runs in any thread; the core writes refusals by itself
 
 
 class Inbox:
@@ -233,7 +243,7 @@ class Inbox:
         self._handled = 0  # messages that the core hasn't heard of
         self._early: list[int] = []  # a heap: tokens of messages that were handled before older ones
         self._waiter: asyncio.Future[None] | None = None
-        self._reader: weakref.ref[Messages] | None = None
+        self._reader: Messages | None = None
         self._requests: dict[int, weakref.ref[Request]] = {}  # those that the program has taken and not answered
         seam.on(_core.EVENT_MESSAGE, self.put)
         seam.at_end(self.wake)
@@ -258,27 +268,27 @@ class Inbox:
         if (reference := self._requests.pop(token, None)) is not None:
             if (request := reference()) is not None:
                 request.cancel()
-            return
-        for queue in (self._urgent, self._rest):
-            for event in queue:
-                if event[TOKEN] == token:
-                    queue.remove(event)
-                    return
+        else:
+            for queue in (self._urgent, self._rest):
+                if (waiting := next((event for event in queue if event[TOKEN] == token), None)) is not None:
+                    queue.remove(waiting)
+        self._outbox.refuse(token, CANCELLED, "", "cancelled")  # the core keeps a request until it is answered, even so
 
     def forget(self, token: int) -> None:
         """This request needs no answer any more."""
         self._requests.pop(token, None)
 
     def read(self) -> Messages:
-        """Returns the iterator; there is one at a time."""
-        if self._reader is not None and self._reader() is not None:
+        """Returns an iterator, which takes the place of one that doesn't wait."""
+        if self._waiter is not None and not self._waiter.done():
             raise AlreadyConsumed
-        messages = Messages(self)
-        self._reader = weakref.ref(messages)
-        return messages
+        self._reader = Messages(self)
+        return self._reader
 
-    def take(self) -> Message | None:
+    def take(self, reader: Messages) -> Message | None:
         """Returns the next message, if there is one. The one before it counts as handled."""
+        if reader is not self._reader:
+            raise AlreadyConsumed
         urgent = self._urgent
         queue = urgent or self._rest
         if self._in_hand is not None:
@@ -287,7 +297,7 @@ class Inbox:
             self._tell()
             return None
         event = queue.popleft()
-        if event[0] == _core.EVENT_MESSAGE:
+        if event[0] == PLAIN:
             message = self._in_hand = Message(self._outbox, event)
         else:
             message = request = Request(self._outbox, event, self)
@@ -331,7 +341,7 @@ class Inbox:
 class Messages:
     """The iterator behind `async for message in agent`. Cancelling it while it waits loses no message."""
 
-    __slots__ = ("__weakref__", "_inbox")
+    __slots__ = ("_inbox",)
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -340,8 +350,7 @@ class Messages:
         return self
 
     async def __anext__(self) -> Message:
-        take = self._inbox.take
-        while (message := take()) is None:
+        while (message := self._inbox.take(self)) is None:
             if not await self._inbox.wait():
                 raise StopAsyncIteration
         return message

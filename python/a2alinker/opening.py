@@ -12,7 +12,7 @@ from typing import Any, Final
 from . import _core
 from ._loop import Seam, current_loop
 from .agent import Agent
-from .exceptions import ConfigurationError, InviteDamaged, LinkError, TimedOut
+from .exceptions import ConfigurationError, InviteDamaged, TimedOut
 from .handlers import offer_of
 from .skill import Skill, as_skill
 from .switchboard import LOOPBACK, Switchboard
@@ -93,21 +93,21 @@ def host(
         _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
         offered = _skills(skills)
         own: Switchboard | None = None
-        address = _address(switchboard)
-        if address is None:
+        link = told = _address(switchboard)
+        if link is None or told is None:
             own = await Switchboard(listen, advertise=advertise)
-            address = own.url
+            link, told = own.local_url, own.url
         try:
             core = _core.Agent.host(
                 name,
-                switchboard=address,
+                switchboard=link,
                 skills=[offer_of(skill) for skill in offered],
                 ca_file=ca_file,
                 peer_gone_after=peer_gone_after,
                 outbox_bytes=outbox_bytes,
                 outbox_messages=outbox_messages,
             )
-            return await _opened(core, offered, [address], own, timeout)
+            return await _opened(core, offered, [told], own, timeout)
         except BaseException:
             if own is not None:
                 await own.close()
@@ -178,19 +178,22 @@ async def _opened(core: _core.Agent, skills: list[Skill[..., Any]], addresses: l
         if not joined.done():
             joined.set_exception(seam.error or seam.closed_error())
 
+    def on_link_lost(error: Exception) -> None:
+        if not joined.done() and not getattr(error, "retryable", True):  # trying again would only take the time
+            joined.set_exception(error)
+
     seam.on(_core.EVENT_JOINED, on_joined)
     seam.at_end(on_end)
-    agent = Agent(seam, skills, addresses, own)
+    agent = Agent(seam, skills, addresses, own, on_link_lost)
     seam.attach()
     try:
         async with asyncio.timeout(timeout):
             await joined
     except TimeoutError:
         agent.abandon()
-        why = agent.link_error
-        if isinstance(why, LinkError):
-            raise why from None
-        raise TimedOut(f"the agent wasn't linked within {timeout} s") from why
+        if agent.link_error is not None:
+            raise agent.link_error from None
+        raise TimedOut(f"the agent wasn't linked within {timeout} s") from None
     except BaseException:
         agent.abandon()
         raise

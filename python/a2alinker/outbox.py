@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 from . import _core
-from ._loop import Event, Seam, Signal
+from ._loop import Event, Seam, Signal, logger, running_loop
 from .context import causal_depth
 from .exceptions import AgentClosed, ConfigurationError, OutboxFull, UsageError
 from .peer import Peer, Roster
@@ -32,12 +32,13 @@ R = TypeVar("R")
 class Outbox:
     """The sending half of one agent."""
 
-    __slots__ = ("_changes", "_room", "_turn", "core", "roster", "seam")
+    __slots__ = ("_changes", "_room", "_turn", "core", "crowd", "roster", "seam")
 
     def __init__(self, seam: Seam, roster: Roster) -> None:
         self.seam = seam
         self.core = seam.core
         self.roster = roster
+        self.crowd = 0  # how many wait for room, or for those who do
         self._turn = asyncio.Lock()  # who waits for room waits in the order of coming, so that nobody overtakes
         self._room = Signal(seam.loop)
         self._changes: dict[int, list[asyncio.Future[None]]] = {}
@@ -46,33 +47,42 @@ class Outbox:
         seam.at_end(self._end)
 
     def post(
-        self, to: To, body: Any, lane: int, thread: bytes | None, ttl: float, until_done: bool, headers: dict[str, Any] | None
+        self, to: To, body: Any, priority: str, thread: bytes | None, ttl: float, until: str, headers: dict[str, Any] | None
     ) -> Receipt:
         """Queues a message, or raises OutboxFull."""
-        if type(to) is Peer:
-            peer_id = to.key
-        elif isinstance(to, (str, Peer)):
-            peer_id = self.roster.resolve(to).key
-        else:
-            return self._post_to_all(to, body, lane, thread, ttl, until_done, headers)
-        return self.post_to(peer_id, body, lane, thread, ttl, until_done, causal_depth.get(), headers)
+        seam = self.seam
+        if running_loop() is not seam.owner:
+            raise seam.misuse()
+        if type(to) is not Peer:
+            if not isinstance(to, (str, Peer)):
+                peers = self.roster.resolve_all(to)
+                return self.group([self.post(peer, body, priority, thread, ttl, until, headers) for peer in peers], until)
+            to = self.roster.resolve(to)
+        lane = NORMAL if priority == "normal" else lane_of(priority)
+        until_done = until != "delivered" and check_until(until)
+        if thread is not None:
+            check_thread(thread)
+        if ttl != DEFAULT_TTL:
+            check_ttl(ttl)
+        receipt = self.core.send(to.key, body, lane, thread, ttl, until_done, causal_depth.get(), headers)
+        seam.flush_soon()
+        return Receipt(self, receipt, to.key, until_done)
 
-    def post_to(
+    async def post_to_all(
         self,
-        peer_id: bytes,
+        to: Iterable[Peer | str],
         body: Any,
-        lane: int,
+        priority: str,
         thread: bytes | None,
         ttl: float,
-        until_done: bool,
-        depth: int,
-        headers: dict[str, Any] | None = None,
-        reply_to: bytes | None = None,
+        until: str,
+        headers: dict[str, Any] | None,
     ) -> Receipt:
-        """Queues a message to one peer, or raises OutboxFull."""
-        receipt = self.core.send(peer_id, body, lane, thread, ttl, until_done, depth, headers, reply_to)
-        self.seam.flush_soon()
-        return Receipt(self, receipt, peer_id, until_done)
+        """Queues a message to several, and waits for room where need be."""
+        self.seam.check()
+        peers = self.roster.resolve_all(to)
+        parts = [await self.when_room(self.post, peer, body, priority, thread, ttl, until, headers) for peer in peers]
+        return self.group(parts, until)
 
     def answer(self, token: int, body: Any, final: bool, depth: int) -> _core.Receipt | Moot:
         """Queues an answer to a request, or raises OutboxFull, which a final answer never does. From any thread; the caller flushes.
@@ -86,48 +96,40 @@ class Outbox:
         except UsageError:
             return MOOT
 
+    def refuse(self, token: int, code: int, kind: str, text: str, retry_after: float = 0.0) -> None:
+        """Refuses a request. Nothing happens if nobody waits for it any more."""
+        try:
+            self.core.refuse(token, code, kind, text, retry_after)
+        except UsageError:
+            logger.debug("a request that was refused is over already")
+
     def answer_to(self, peer_id: bytes, token: int, body: Any, final: bool, depth: int) -> Receipt:
         """As `answer`, on the loop."""
         receipt = self.answer(token, body, final, depth)
         self.seam.flush_soon()
         return Receipt(self, receipt, peer_id, until_done=False)
 
-    def _post_to_all(
-        self,
-        to: Sequence[Peer | str],
-        body: Any,
-        lane: int,
-        thread: bytes | None,
-        ttl: float,
-        until_done: bool,
-        headers: dict[str, Any] | None,
-    ) -> Receipt:
-        peers = [self.roster.resolve(one) for one in to]  # all of them before the first is sent, so that an unknown name sends nothing
-        parts = [self.post(peer, body, lane, thread, ttl, until_done, headers) for peer in peers]
-        return self.group(parts, until_done)
-
-    def group(self, parts: Sequence[Receipt], until_done: bool) -> Receipt:
+    def group(self, parts: Sequence[Receipt], until: str) -> Receipt:
         """Returns the receipt of a message to several."""
-        return GroupReceipt(self, parts, until_done)
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether somebody waits for room already."""
-        return self._turn.locked()
+        return GroupReceipt(self, parts, check_until(until))
 
     async def when_room(self, post: Callable[..., R], *args: Any) -> R:
         """Calls `post(*args)` until it doesn't raise OutboxFull, each time that there is room again.
 
         Cancelled, it has sent nothing.
         """
-        async with self._turn:
-            while True:
-                try:
-                    return post(*args)
-                except OutboxFull:
-                    await self._room.wait()
-                if not self.seam.is_open:
-                    raise self.seam.closed_error()
+        self.crowd += 1
+        try:
+            async with self._turn:
+                while True:
+                    try:
+                        return post(*args)
+                    except OutboxFull:
+                        await self._room.wait()
+                    if not self.seam.is_open:
+                        raise self.seam.closed_error()
+        finally:
+            self.crowd -= 1
 
     async def settled(self, deadline: float) -> list[Receipt]:
         """Waits until all that was sent is delivered or given up, or until the deadline of the monotonic clock. Returns what is neither."""

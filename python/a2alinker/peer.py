@@ -203,6 +203,12 @@ class Roster:
             f"{len(candidates)} agents are named {to!r}: send to a Peer or an id ({ids})", peer=to, candidates=tuple(candidates)
         )
 
+    def resolve_all(self, to: Iterable[Peer | str]) -> list[Peer]:
+        """Returns the peers that are meant; a name that isn't known spoils it for all."""
+        if not isinstance(to, Iterable):
+            raise TypeError(f"`to` is a Peer, a name, an id or a sequence of these, not {type(to).__qualname__}")
+        return [self.resolve(one) for one in to]
+
     def discover(self, *, skill: str | None, name: str | None, tags: Iterable[str]) -> list[Peer]:
         """Returns the agents that fit and aren't gone."""
         tags = tuple(tags)

@@ -57,14 +57,13 @@ class Receipt:
     unconfirmed when its `ttl` was over, `failed` that this agent closed or the peer left before anything was confirmed.
     """
 
-    __slots__ = ("_core", "_outbox", "_peer_id", "_until_done", "_watched")
+    __slots__ = ("_core", "_outbox", "_peer_id", "_until_done")
 
     def __init__(self, outbox: Outbox, core: _core.Receipt | Moot, peer_id: bytes | None, until_done: bool) -> None:
         self._outbox = outbox
         self._core = core
         self._peer_id = peer_id
         self._until_done = until_done
-        self._watched = False
 
     @property
     def state(self) -> ReceiptState:
@@ -137,12 +136,9 @@ class Receipt:
 
     async def change(self) -> None:
         """Waits for a change of state. It may return early."""
-        if not self._watched:
-            self._watched = True
-            before = self._core.state
-            if self._core.watch() != before:
-                return
-        await self._outbox.changed(self._core.token)
+        before = self._core.state
+        if self._core.watch() == before:
+            await self._outbox.changed(self._core.token)
 
     def _failure(self) -> A2ALinkerError:
         match self.state:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from ._html import card
@@ -72,7 +72,7 @@ class Remote(Generic[T]):
             self.skill, args, kwargs, to, self._among(), self._lane, self._ttl, self._timeout, self._progress_timeout, self._convert
         )
 
-    async def map(self, items: Iterable[Any] | AsyncIterable[Any], *, limit: int = 16, ordered: bool = False) -> AsyncIterator[T]:
+    async def map(self, items: Iterable[Any] | AsyncIterable[Any], *, limit: int = 16, ordered: bool = False) -> AsyncGenerator[T, None]:
         """Calls the skill with each item as its only argument, and gives the answers.
 
         At most `limit` calls are under way at a time. Answers come as they are ready, or in the order of the items if `ordered`; then at most
@@ -116,12 +116,13 @@ class Remote(Generic[T]):
         if self._choose is None and not self._tags:
             return None
         candidates = [peer for peer in self._roster.discover(skill=self.skill, name=None, tags=()) if peer.has(self.skill, self._tags)]
+        if candidates and self._choose is not None:
+            chosen = self._choose(candidates)
+            candidates = [chosen] if isinstance(chosen, Peer) else list(chosen)
         if not candidates:
-            raise SkillUnknown(f"nobody has the skill {self.skill!r} with the tags {', '.join(self._tags) or '(any)'}", skill=self.skill)
-        if self._choose is None:
-            return candidates
-        chosen = self._choose(candidates)
-        return [chosen] if isinstance(chosen, Peer) else list(chosen)
+            tags = f" with the tags {', '.join(self._tags)}" if self._tags else ""
+            raise SkillUnknown(f"nobody has the skill {self.skill!r}{tags}, or none of them was chosen", skill=self.skill)
+        return candidates
 
     def __repr__(self) -> str:
         return f"<Remote {self.skill}{f' of {self._to}' if self._to else ''}>"

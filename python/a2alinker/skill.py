@@ -126,6 +126,7 @@ class Signature:
 
     def __init__(self, name: str, function: Callable[..., Any], kind: Kind) -> None:
         self.context: str | None = None  # the parameter that gets the Context
+        self.context_at: int | None = None  # its place among the positional parameters
         self._name = name
         self._positional: list[str] = []
         self._shapes: dict[str, Shape] = {}
@@ -135,7 +136,11 @@ class Signature:
         self._more: Shape | None = None  # of *args
         self._more_named: Shape | None = None  # of **kwargs
         hints = _hints(function)
-        for parameter in inspect.signature(function).parameters.values():
+        try:
+            parameters = inspect.signature(function).parameters
+        except ValueError as problem:  # some functions written in C
+            raise ConfigurationError(f"the parameters of {name!r} can't be found out: {problem}; wrap it in a function") from None
+        for parameter in parameters.values():
             self._add(parameter, hints.get(parameter.name, Any))
         self.input = self._input()
         self.output = _output(hints.get("return", Any), kind)
@@ -145,6 +150,7 @@ class Signature:
             if parameter.kind is not parameter.KEYWORD_ONLY and parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
                 raise ConfigurationError(f"the parameter {parameter.name!r} of {self._name!r} can't be positional only and a Context")
             self.context = parameter.name
+            self.context_at = len(self._positional) if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else None
             return
         shape = shape_of(hint)
         match parameter.kind:

@@ -13,6 +13,7 @@ from ._loop import current_loop
 from .exceptions import UsageError
 
 CLOSING = 300  # hundredths of a second that links may take to end
+LOOPBACKS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104  where to reach what listens everywhere
 LOOPBACK = "127.0.0.1:0"  # the default: any free port, reachable from this machine only
 
 
@@ -43,6 +44,7 @@ class Switchboard:
         plain: bool = False,
         behind_proxy: bool = False,
     ) -> None:
+        self._listen = listen
         self._options: dict[str, Any] = {
             "listen": listen,
             "advertise": advertise,
@@ -66,6 +68,14 @@ class Switchboard:
     def url(self) -> str:
         """The address to give to agents: `wss://host:port#pin`."""
         return self._started().url
+
+    @property
+    def local_url(self) -> str:
+        """The address by which this process reaches it, whatever is advertised."""
+        scheme, _, rest = self.url.partition("://")
+        host = self._listen.rpartition(":")[0]
+        _, mark, pin = rest.partition("#")
+        return f"{scheme}://{LOOPBACKS.get(host, host)}:{self.port}{mark}{pin}"
 
     @property
     def pin(self) -> str:

@@ -1,0 +1,333 @@
+"""Coming into a swarm: addresses, tickets, and what bad ones get."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+import a2alinker
+from a2alinker import (
+    ConfigurationError,
+    InviteDamaged,
+    InviteExpired,
+    InviteRevoked,
+    InviteUnknown,
+    InviteUsed,
+    NoEventLoop,
+    NotPermitted,
+    NotReachable,
+    PortInUse,
+    ProtocolError,
+    Rights,
+    Switchboard,
+    SwitchboardUnreachable,
+    TimedOut,
+    UntrustedSwitchboard,
+    UsageError,
+)
+from swarms import pair, until
+
+
+async def test_host_and_join_can_be_awaited_or_entered() -> None:
+    host = await a2alinker.host("host")
+    invite = await host.invite(kind="ticket", local=True)
+    async with a2alinker.join("worker", invite) as worker:
+        assert (await invite.joined()).id == worker.id
+        assert worker.swarm == host.swarm
+        assert len(worker.id) == len(worker.swarm) == 52
+    await host.close()
+
+
+async def test_a_switchboard_is_shared_by_address_or_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Switchboard() as switchboard:
+        assert switchboard.url.startswith(f"wss://127.0.0.1:{switchboard.port}#")
+        assert switchboard.url.endswith(switchboard.pin)
+        assert len(switchboard.pin) == 52
+        async with a2alinker.host("one", switchboard=switchboard) as one, a2alinker.host("two", switchboard=switchboard.url) as two:
+            assert one.switchboard == two.switchboard == switchboard.url
+            assert one.swarm != two.swarm
+            assert not one.peers, "swarms on one switchboard don't see each other"
+            assert switchboard.stats()["links"] == 2
+            monkeypatch.setenv("A2ALINKER_SWITCHBOARD", switchboard.url)
+            async with a2alinker.host("three") as three:
+                assert three.switchboard == switchboard.url
+
+
+async def test_the_ticket_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a2alinker.host("host") as host:
+        monkeypatch.setenv("A2ALINKER_TICKET", str(await host.invite(kind="ticket", local=True)))
+        async with a2alinker.join("worker") as worker:
+            assert worker.swarm == host.swarm
+
+
+async def test_without_any_invite_joining_says_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match="A2ALINKER_TICKET"):
+        await a2alinker.join("worker")
+
+
+@pytest.mark.parametrize(
+    "invite", ["a2alt_", "a2alt_aaaa", "hello", "7-lantern-otter-basil", "a2alt_" + "a" * 300, "x" * 10_000, "a2alt_\N{SNOWMAN}", 7]
+)
+async def test_what_is_no_ticket_is_called_damaged(invite: Any) -> None:
+    with pytest.raises(InviteDamaged):
+        await a2alinker.join("worker", invite)
+
+
+async def test_each_changed_character_of_a_ticket_is_noticed() -> None:
+    async with a2alinker.host("host") as host:
+        text = str(await host.invite(kind="ticket", local=True))
+        for at in range(0, len(text), 7):
+            changed = text[:at] + ("b" if text[at] != "b" else "c") + text[at + 1 :]
+            with pytest.raises(InviteDamaged):
+                await a2alinker.join("worker", changed)
+
+
+async def test_a_used_ticket_admits_nobody_else() -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", uses=1, local=True)
+        async with a2alinker.join("first", invite):
+            with pytest.raises(InviteUsed):
+                await a2alinker.join("second", invite)
+
+
+async def test_a_ticket_for_any_number_of_uses_admits_several() -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", uses=None, local=True)
+        async with a2alinker.join("one", invite) as one, a2alinker.join("two", invite) as two:
+            assert {(await invite.joined()).id, (await invite.joined()).id} == {one.id, two.id}
+            assert "any number" in repr(invite)
+
+
+async def test_an_expired_ticket_says_so() -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", ttl=0.2, local=True)
+        await asyncio.sleep(0.5)
+        with pytest.raises(InviteExpired):
+            await a2alinker.join("late", invite)
+
+
+async def test_a_revoked_ticket_admits_nobody() -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", local=True)
+        waiting = asyncio.create_task(invite.joined())
+        await asyncio.sleep(0)
+        invite.revoke()
+        invite.revoke()
+        with pytest.raises(InviteRevoked):
+            await waiting
+        with pytest.raises((InviteRevoked, InviteUnknown)):
+            await a2alinker.join("late", invite)
+
+
+async def test_a_ticket_is_unknown_when_its_issuer_is_gone_or_elsewhere() -> None:
+    async with Switchboard() as here, Switchboard() as elsewhere:
+        host = await a2alinker.host("host", switchboard=here)
+        invite = await host.invite(kind="ticket", local=True)
+        with pytest.raises(InviteUnknown):
+            await a2alinker.join("worker", invite, switchboard=elsewhere)
+        await host.close()
+        with pytest.raises(InviteUnknown):
+            await a2alinker.join("worker", invite)
+
+
+async def test_an_invite_shows_its_secret_only_as_text() -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", local=True)
+        assert str(invite).startswith("a2alt_")
+        assert str(invite)[:12] not in repr(invite) + invite._repr_html_() + repr(host) + host._repr_html_()
+        assert (invite.uses, invite.ttl) == (1, 600.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, 'kind="ticket"'),
+        ({"kind": "code"}, 'kind="ticket"'),
+        ({"kind": "ticket", "uses": 0}, "uses"),
+        ({"kind": "ticket", "ttl": 0}, "ttl"),
+    ],
+)
+async def test_a_wrong_invite_is_an_error_that_says_what_is_right(options: dict[str, Any], text: str) -> None:
+    async with a2alinker.host("host") as host:
+        with pytest.raises(ConfigurationError, match=text):
+            await host.invite(local=True, **options)
+
+
+async def test_an_invite_that_only_this_machine_can_use_must_be_wanted() -> None:
+    async with a2alinker.host("host") as host:
+        with pytest.raises(NotReachable, match="local=True") as caught:
+            await host.invite(kind="ticket")
+        assert caught.value.address == host.switchboard
+    async with a2alinker.host("host", listen="0.0.0.0:0", advertise="relay.example") as host:
+        assert "relay.example" in host.switchboard
+        assert str(await host.invite(kind="ticket"))
+
+
+async def test_rights_travel_in_the_invite_and_show_on_the_peer() -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", rights=Rights(["review"], originate=False), local=True)
+        async with a2alinker.join("worker", invite) as worker:
+            peer = await host.wait_for(name="worker", timeout=10)
+            assert peer.rights == Rights(frozenset({"review"}), admit=False, terminals=False, originate=False)
+            await worker.wait_for(name="host", timeout=10)
+            with pytest.raises(NotPermitted):
+                worker.request("host", "x")
+            with pytest.raises(PermissionError):
+                await worker.invite(kind="ticket", local=True)
+            with pytest.raises(NotPermitted):
+                worker.skill(name="other")(lambda: None)
+
+
+def test_rights_are_read_only_and_checked() -> None:
+    assert Rights() == Rights(None, admit=False, terminals=False, originate=True)
+    assert Rights(["a", "a"]).skills == {"a"}
+    assert hash(Rights(["a"])) == hash(Rights({"a"}))
+    with pytest.raises(ConfigurationError):
+        Rights("review")
+
+
+async def test_an_admin_admits_others() -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", rights=Rights(admit=True), local=True)
+        async with a2alinker.join("admin", invite) as admin:
+            second = await admin.invite(kind="ticket", local=True)
+            async with a2alinker.join("worker", second) as worker:
+                assert (await second.joined()).id == worker.id
+                assert (await host.wait_for(name="worker", timeout=10)).id == worker.id
+                await worker.wait_for(name="host", timeout=10)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 65, "\N{SNOWMAN}", "a/b", None, 7])
+async def test_a_name_with_forbidden_characters_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="name"):
+        await a2alinker.host(name)
+    with pytest.raises(ConfigurationError, match="name"):
+        await a2alinker.join(name, "a2alt_x")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"switchboard": "relay.example"},
+        {"switchboard": "https://relay.example:7447"},
+        {"switchboard": "wss://relay.example:7447#short"},
+        {"switchboard": "wss://relay.example:99999"},
+        {"listen": "nowhere:port"},
+        {"timeout": 0},
+        {"peer_gone_after": -1},
+        {"outbox_bytes": 10},
+        {"outbox_messages": 0},
+        {"skills": [int, int]},
+        {"skills": lambda: None},
+        {"ca_file": "/no/such/file.pem"},
+    ],
+)
+async def test_a_wrong_option_is_a_configuration_error(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        await a2alinker.host("host", **options)
+
+
+async def test_a_switchboard_where_nobody_answers_is_unreachable() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"wss://127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(SwitchboardUnreachable) as caught:
+        await a2alinker.host("host", switchboard=address, timeout=0.5)
+    assert caught.value.retryable
+    assert isinstance(caught.value, ConnectionError)
+
+
+async def test_something_else_at_the_address_is_a_protocol_error() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for scheme in ("ws", "wss"):
+            with pytest.raises((ProtocolError, a2alinker.LinkClosed)):
+                await a2alinker.host("host", switchboard=f"{scheme}://127.0.0.1:{port}", timeout=1)
+
+
+async def test_silence_at_the_address_is_a_timeout_or_unreachable() -> None:
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises((TimedOut, SwitchboardUnreachable)):
+            await a2alinker.host("host", switchboard=f"ws://127.0.0.1:{port}", timeout=0.5)
+
+
+async def test_a_port_in_use_is_an_error_that_names_it() -> None:
+    async with Switchboard() as switchboard:
+        with pytest.raises(PortInUse) as caught:
+            await Switchboard(f"127.0.0.1:{switchboard.port}")
+        assert str(switchboard.port) in str(caught.value)
+
+
+async def test_a_switchboard_has_a_life() -> None:
+    switchboard = Switchboard()
+    with pytest.raises(UsageError, match="isn't started"):
+        _ = switchboard.url
+    assert "not started" in repr(switchboard)
+    assert await switchboard is switchboard
+    assert switchboard.url in repr(switchboard)
+    await switchboard.close()
+    await switchboard.close()
+    assert "closed" in repr(switchboard)
+    with pytest.raises(UsageError):
+        await switchboard
+
+
+async def test_joining_can_be_cancelled_and_leaves_nothing() -> None:
+    async with Switchboard() as switchboard:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await a2alinker.host("host", switchboard=switchboard)
+        await until(lambda: switchboard.stats()["links"] == 0)
+
+
+def test_without_a_loop_awaiting_is_an_error() -> None:
+    opening = a2alinker.host("host")
+    with pytest.raises(NoEventLoop):
+        opening.__await__().send(None)
+    with pytest.raises(RuntimeError):
+        Switchboard().__await__().send(None)
+
+
+async def test_everything_shows_itself_and_escapes_what_others_say() -> None:
+    @a2alinker.skill(description="<script>alert(1)</script>")
+    async def review(text: str) -> str:
+        return text
+
+    async with pair([review]) as (host, worker):
+        peer = await host.wait_for(skill="review", timeout=10)
+        call = host.call("review", "<b>")
+        await call
+        receipt = await host.send(worker.name, "<b>x</b>")
+        await receipt.delivered()
+        message = await anext(aiter(worker))
+        things: list[Any] = [host, peer, host.peers, call, receipt, message, review, host.remote("review"), await peer.describe("review")]
+        for thing in things:
+            assert repr(thing)
+            html = thing._repr_html_()
+            assert html.startswith("<table>")
+            assert "<script>" not in html
+            assert "<b>x" not in html
+
+
+async def test_a_certificate_of_another_switchboard_is_not_trusted(tmp_path: Any) -> None:
+    # On loopback any certificate is accepted, so that the pin is compared only where an address says another host.
+    address = next((i[4][0] for i in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)), "127.0.0.1")
+    if str(address).startswith("127."):
+        return
+    async with Switchboard(f"{address}:0") as one, Switchboard(f"{address}:0") as other:
+        wrong = one.url.partition("#")[0] + "#" + other.pin
+        with pytest.raises(UntrustedSwitchboard) as caught:
+            await a2alinker.host("host", switchboard=wrong, timeout=5)
+        assert caught.value.pin == one.pin
+        assert not caught.value.retryable

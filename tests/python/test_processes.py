@@ -1,0 +1,165 @@
+"""Agents in separate processes, through a switchboard in another one, over TLS."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import a2alinker
+from a2alinker import PeerGone
+from a2alinker._processes import python, switchboard
+from swarms import until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+WORKER = """
+import asyncio, os, sys
+import a2alinker
+
+@a2alinker.skill(concurrency=4)
+async def work(seconds: float):
+    yield os.getpid()
+    await asyncio.sleep(seconds)
+
+@a2alinker.skill
+async def stall() -> None:
+    import time
+    time.sleep(3600)
+
+@a2alinker.skill
+def pid() -> int:
+    return os.getpid()
+
+async def main():
+    async with a2alinker.join(sys.argv[1], skills=[work, stall, pid]) as agent:
+        print("ready", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+@contextlib.asynccontextmanager
+async def worker(name: str, host: a2alinker.Agent) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs a worker in a process of its own until the end of the block, or until it is killed."""
+    invite = await host.invite(kind="ticket", local=True)
+    async with python("-c", WORKER, name, environment={"A2ALINKER_TICKET": str(invite)}) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        await invite.joined()
+        yield process
+
+
+async def test_a_worker_in_another_process_answers() -> None:
+    async with switchboard() as (address, _), a2alinker.host("host", switchboard=address) as host, worker("worker", host) as process:
+        assert await host.call("pid") == process.pid
+        call = host.call("work", 0.01)
+        assert [part async for part in call] == [process.pid]
+
+
+async def test_the_work_of_a_killed_worker_is_finished_by_another() -> None:
+    async with (
+        switchboard() as (address, _),
+        a2alinker.host("host", switchboard=address, peer_gone_after=1.0) as host,
+        worker("one", host) as one,
+        worker("two", host) as two,
+    ):
+        await until(lambda: len(host.discover(skill="work")) == 2)
+        calls = [host.call("work", 1.0) for _ in range(6)]
+        pids = [await anext(aiter(call)) for call in calls]
+        victim, survivor = (one, two) if one.pid in pids else (two, one)
+        orphans = [call for call, pid in zip(calls, pids, strict=True) if pid == victim.pid]
+        assert orphans
+        os.kill(victim.pid, signal.SIGKILL)
+        assert await asyncio.gather(*calls) == [None] * 6
+        survivors_name = "two" if survivor is two else "one"
+        for call in orphans:
+            assert call.attempt == 2
+            assert call.peer is not None
+            assert call.peer.name == survivors_name
+            assert [part async for part in call] == [survivor.pid]
+
+
+async def test_a_call_to_a_killed_peer_fails_as_gone() -> None:
+    async with (
+        switchboard() as (address, _),
+        a2alinker.host("host", switchboard=address, peer_gone_after=0.5) as host,
+        worker("one", host) as process,
+    ):
+        call = host.call("work", 60, to="one")
+        assert await anext(aiter(call)) == process.pid
+        process.kill()
+        with pytest.raises(PeerGone) as caught:
+            await call
+        assert caught.value.retryable
+        assert len(caught.value.peer) == 52
+
+
+async def test_the_agents_find_their_way_back_when_the_switchboard_restarts(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    options = ("-m", "a2alinker", "switchboard", "--listen")
+    async with contextlib.AsyncExitStack() as stack:
+        first = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *options,
+            "127.0.0.1:0",
+            "--new-key",
+            str(key),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert first.stdout is not None
+        address = (await first.stdout.readline()).decode().strip()
+        host = await stack.enter_async_context(a2alinker.host("host", switchboard=address, peer_gone_after=30))
+        await stack.enter_async_context(worker("one", host))
+        await host.wait_for(skill="pid", timeout=20)
+        events = host.events()
+        first.kill()
+        await first.wait()
+        while not isinstance(event := await anext(events), a2alinker.LinkDown):
+            pass
+        assert event.retry_in >= 0
+        call = host.call("pid")
+        port = address.partition("#")[0].rpartition(":")[2]
+        second = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *options,
+            f"127.0.0.1:{port}",
+            "--key",
+            str(key),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            assert second.stdout is not None
+            assert (await second.stdout.readline()).decode().strip() == address
+            async with asyncio.timeout(30):
+                assert await call > 0
+        finally:
+            await stack.aclose()
+            second.terminate()
+            await second.wait()
+
+
+async def test_the_examples_run_as_they_stand() -> None:
+    async with python(str(EXAMPLES / "review.py")) as process:
+        assert process.stdout is not None
+        assert (await process.stdout.read()).decode().splitlines() == [
+            "Finds functions without a docstring.",
+            "line 1: f() needs a docstring",
+        ]
+    async with (
+        switchboard() as (address, _),
+        python(str(EXAMPLES / "relay_host.py"), environment={"A2ALINKER_SWITCHBOARD": address}) as host,
+    ):
+        assert host.stdout is not None
+        ticket = (await host.stdout.readline()).decode().strip()
+        async with python(str(EXAMPLES / "relay_worker.py"), environment={"A2ALINKER_TICKET": ticket}) as served:
+            assert (await host.stdout.read()).decode().split() == ["1", "2", "3"]
+            served.send_signal(signal.SIGINT)
+            assert await served.wait() == 0
