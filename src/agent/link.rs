@@ -21,7 +21,7 @@ use crate::crypto::Random;
 use crate::proto::limits::LINK_SILENCE;
 use crate::proto::{
     AgentId, Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane, LinkKeyPair,
-    Now, RegisterStatus, RejectCode, Role, RoutingKey, ServerFrame, VERSION, sign_hello,
+    Now, RegisterStatus, RejectCode, Role, RoutingKey, ServerFrame, SessionId, VERSION, sign_hello,
 };
 
 /// Frames that went out and may still bounce. Chosen: more than the switchboard holds for a link; older ones are found missing by silence.
@@ -32,8 +32,8 @@ const TRACKED: usize = 8_192;
 pub(super) enum Origin {
     /// Messages of this peer's lane.
     Messages { peer: AgentId, lane: Lane, built: Built },
-    /// An opener or answer.
-    Handshake { peer: AgentId },
+    /// The opener of this session.
+    Opener { peer: AgentId, session: SessionId },
     /// Nothing that could be sent again.
     Other,
 }

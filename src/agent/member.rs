@@ -13,12 +13,13 @@ use super::event::{Event, PeerChange, Token};
 use super::inbox::Inbox;
 use super::limits::PROBE_INTERVAL;
 use super::link::{Link, Origin};
+use super::openers::Openers;
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::prekeys::Prekeys;
 use super::requests::Requests;
 use super::roster::{PresenceChange, Roster};
-use super::sessions::{OpenerRate, Strays};
+use super::sessions::Strays;
 use crate::crypto::{FounderKey, Identity, KeyPair, Random};
 use crate::proto::{AgentId, BounceReason, Label, Lane, Now, RunId, SessionId};
 
@@ -74,7 +75,7 @@ pub(super) struct Member {
     pub(super) peers: BTreeMap<AgentId, Peer>,
     pub(super) sessions: BTreeMap<SessionId, AgentId>,
     pub(super) strays: Strays,
-    pub(super) opener_rate: OpenerRate,
+    pub(super) openers: Openers,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     pub(super) calls: Calls,
@@ -112,7 +113,7 @@ impl Member {
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             strays: Strays::default(),
-            opener_rate: OpenerRate::default(),
+            openers: Openers::default(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             calls: Calls::default(),
@@ -175,6 +176,7 @@ impl Member {
                     if let Some(peer) = self.peers.get_mut(&id) {
                         peer.doubt_everything();
                         peer.hold_until = Duration::ZERO;
+                        peer.open_not_before = Duration::ZERO;
                         if let Some(opening) = peer.pending.take() {
                             self.sessions.remove(&opening.session);
                         }
@@ -216,14 +218,14 @@ impl Member {
                 }
                 self.touch(cx, id, now);
             }
-            Origin::Handshake { peer: id } => {
+            Origin::Opener { peer: id, session } => {
                 let Some(peer) = self.peers.get_mut(&id) else { return };
-                if let Some(opening) = peer.pending.take() {
-                    self.sessions.remove(&opening.session);
+                if peer.pending.take_if(|pending| pending.session == session).is_some() {
+                    self.sessions.remove(&session);
                     peer.send.iter_mut().for_each(super::transport::SendLane::doubt_all);
                 }
                 peer.hold_until = now.monotonic + retry_after.max(super::limits::BOUNCE_PAUSE);
-                peer.open_not_before = peer.hold_until;
+                peer.open_not_before = peer.open_not_before.max(peer.hold_until);
                 self.touch(cx, id, now);
             }
             Origin::Other => {}

@@ -7,7 +7,7 @@
 //! ```text
 //! link         the link to the switchboard: handshake, backoff, what bounced
 //! member       a member of a swarm: labels, timers, peers; with the files below it is one state machine
-//!   sessions   openers, answers, frames of unknown sessions
+//!   sessions   openers, answers, frames of unknown sessions;  openers  which of them are worth looking at
 //!   outbox     from a message to the next frame: bounds, expiry, turns
 //!   inbox      from a frame to the application
 //!   calls      the caller's side of requests;  requests  the worker's side
@@ -33,6 +33,7 @@ pub mod limits;
 mod link;
 mod member;
 pub mod message;
+mod openers;
 mod outbox;
 mod peer;
 mod prekeys;

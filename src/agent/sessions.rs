@@ -20,31 +20,10 @@ use super::member::{Member, Shared};
 use super::peer::Pending;
 use super::transport::{Grants, SendLane};
 use crate::crypto::{Initiation, InitiatorParams, Opening, ResponderParams, SessionHello, envelope};
-use crate::proto::limits::CLOCK_TOLERANCE;
 use crate::proto::{AgentId, DataFrame, Lane, Now, OuterHeader, OuterKind, SessionId};
 
-/// An opener is taken until this long after it was made, by the sender's clock and with the usual tolerance: so long a relay may hold it back.
-const OPENER_LIFE: Duration = Duration::from_secs(60);
-
-/// Openers that are looked at in a second. Chosen: each costs about a millisecond, and whoever can reach this agent's label can send them.
-const OPENERS_PER_SECOND: u32 = 200;
-
-/// How many openers were looked at in the present second.
-#[derive(Default)]
-pub(super) struct OpenerRate {
-    since: Duration,
-    count: u32,
-}
-
-impl OpenerRate {
-    fn allows(&mut self, now: Now) -> bool {
-        if now.monotonic.saturating_sub(self.since) >= Duration::from_secs(1) {
-            *self = Self { since: now.monotonic, count: 0 };
-        }
-        self.count += 1;
-        self.count <= OPENERS_PER_SECOND
-    }
-}
+/// Openers and answers tell when they were made inside the seal; the switchboard, whose clock may differ by minutes, has no part in it.
+const NO_EXPIRY: u64 = 0;
 
 /// Frames whose session isn't known yet: their opener may be on its way in another lane.
 #[derive(Default)]
@@ -149,7 +128,7 @@ impl Member {
             prekey: &entry.card.prekey,
             destination: entry.card.label,
             session,
-            expiry: now.wall + OPENER_LIFE.as_millis() as u64,
+            expiry: NO_EXPIRY,
         };
         // It fails only on what would have made the card unverifiable: such a peer isn't in the roster.
         let Ok((initiation, frame)) = Initiation::start(params, &hello, &mut cx.random) else { return };
@@ -157,7 +136,7 @@ impl Member {
         peer.pending = Some(Pending { initiation, session, deadline: now.monotonic + timeout });
         peer.open_not_before = now.monotonic + REOPEN_MIN;
         self.sessions.insert(session, id);
-        self.outbox.stage(frame, Origin::Handshake { peer: id });
+        self.outbox.stage(frame, Origin::Opener { peer: id, session });
     }
 
     fn session_hello(&self, now: Now) -> SessionHello {
@@ -182,9 +161,7 @@ impl Member {
 
     fn handle_opener(&mut self, cx: &mut Shared, frame: &DataFrame, now: Now) {
         let header = *frame.header();
-        if self.sessions.contains_key(&header.session)
-            || header.expiry.saturating_add(CLOCK_TOLERANCE.as_millis() as u64) < now.wall
-        {
+        if self.sessions.contains_key(&header.session) || self.openers.was_taken(&header.session) {
             cx.counters.refused_frames += 1;
             return;
         }
@@ -192,7 +169,7 @@ impl Member {
             // Sealed to a key of an earlier run: the sender has to learn the present card first.
             return self.say_cannot_open(frame);
         };
-        if !self.opener_rate.allows(now) {
+        if !self.openers.allow(now) {
             // Its sender tries again in a few seconds.
             cx.counters.refused_frames += 1;
             return;
@@ -202,6 +179,10 @@ impl Member {
             cx.counters.refused_frames += 1;
             return;
         };
+        if !self.openers.take(header.session, opening.hello().wall, now) {
+            cx.counters.refused_frames += 1;
+            return;
+        }
         let card = Card::parse(Bytes::copy_from_slice(&opening.hello().card))
             .and_then(|card| card.verify(&self.membership.founder, now.wall));
         let Ok(card) = card else {
@@ -225,7 +206,7 @@ impl Member {
             run: cx.run,
             chain: &self.membership.chain,
             destination: label,
-            expiry: now.wall + OPENER_LIFE.as_millis() as u64,
+            expiry: NO_EXPIRY,
         };
         let (theirs, knew_run) = (opening.hello().clone(), opening.receiver_run());
         let Ok((mut session, answer)) = opening.answer(params, &chain, &hello, &mut cx.random) else {
