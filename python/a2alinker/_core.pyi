@@ -34,7 +34,6 @@ __all__ = [
     "RECEIPT_FAILED",
     "RECEIPT_QUEUED",
     "RECEIPT_REFUSED",
-    "RECEIPT_SENT",
     "RECEIPT_UNKNOWN",
     "Agent",
     "PeerInfo",
@@ -78,9 +77,8 @@ EVENT_SPACE: Final[int]  # (kind,) the outbox was full and has room again
 FLAG_MAYBE_REPEATED: Final[int]
 FLAG_WANTS_DONE: Final[int]
 
-# States of a receipt, in the order in which they can only rise, except that the hints 1 to 3 may change among themselves.
+# States of a receipt, in the order in which they can only rise, except that `unknown` is a hint and may pass.
 RECEIPT_QUEUED: Final[int]  # in this agent's outbox
-RECEIPT_SENT: Final[int]  # written to the link
 RECEIPT_UNKNOWN: Final[int]  # hint: the switchboard doesn't know the receiver at present
 RECEIPT_DELIVERED: Final[int]  # in the receiver's memory
 RECEIPT_DONE: Final[int]  # handled

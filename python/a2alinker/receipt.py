@@ -14,11 +14,10 @@ from .peer import Peer, text_id
 if TYPE_CHECKING:
     from .outbox import Outbox
 
-ReceiptState = Literal["queued", "sent", "unknown", "delivered", "done", "refused", "expired", "failed"]
+ReceiptState = Literal["queued", "unknown", "delivered", "done", "refused", "expired", "failed"]
 
 _WORDS: Final[dict[int, ReceiptState]] = {
     _core.RECEIPT_QUEUED: "queued",
-    _core.RECEIPT_SENT: "sent",
     _core.RECEIPT_UNKNOWN: "unknown",
     _core.RECEIPT_DELIVERED: "delivered",
     _core.RECEIPT_DONE: "done",
@@ -28,7 +27,7 @@ _WORDS: Final[dict[int, ReceiptState]] = {
 }
 _FAILURES: Final = frozenset({"refused", "expired", "failed"})
 # From the least to the most that can be said of several messages together.
-_RANK: Final[tuple[ReceiptState, ...]] = ("failed", "expired", "refused", "unknown", "queued", "sent", "delivered", "done")
+_RANK: Final[tuple[ReceiptState, ...]] = ("failed", "expired", "refused", "unknown", "queued", "delivered", "done")
 
 
 class Moot:
@@ -52,7 +51,7 @@ MOOT: Final = Moot()
 class Receipt:
     """What became of one message.
 
-    `queued`, `sent` and `unknown` (the switchboard doesn't see the receiver at present) are passing. `delivered` means that it is in the memory
+    `queued` and `unknown` (the switchboard doesn't see the receiver at present) are passing. `delivered` means that it is in the memory
     of the receiver, `done` that it was handled there, `refused` that the receiver said no; these three are proven by the receiver. `expired` means
     unconfirmed when its `ttl` was over, `failed` that this agent closed or the peer left before anything was confirmed.
     """
@@ -99,7 +98,7 @@ class Receipt:
             AgentClosed: this agent closed before.
             Undelivered: for several receivers, those that it didn't reach.
         """
-        while self.state in ("queued", "sent", "unknown"):
+        while self.state in ("queued", "unknown"):
             await self.change()
         if self.state in ("expired", "failed"):
             raise self._failure()
@@ -114,7 +113,7 @@ class Receipt:
         """
         if not self._until_done:
             raise UsageError('Only a message sent with until="done" is reported as done.')
-        while self.state in ("queued", "sent", "unknown", "delivered"):
+        while self.state in ("queued", "unknown", "delivered"):
             await self.change()
         if self.state in _FAILURES:
             raise self._failure()

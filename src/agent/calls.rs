@@ -347,7 +347,6 @@ impl Member {
                 }
             }
             ReceiptState::Queued
-            | ReceiptState::Sent
             | ReceiptState::Unknown
             | ReceiptState::Done
             | ReceiptState::Refused { .. } => {}

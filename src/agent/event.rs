@@ -138,8 +138,6 @@ pub struct Incoming {
 pub enum ReceiptState {
     /// In the outbox.
     Queued,
-    /// Written to the link.
-    Sent,
     /// A hint of the switchboard: the receiver is not linked at present. It is sent when it comes.
     Unknown,
     /// In the receiver's memory.

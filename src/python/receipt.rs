@@ -13,18 +13,16 @@ use crate::agent::{Agent, ReceiptState, Token};
 use crate::proto::MessageId;
 
 const QUEUED: u8 = 0;
-const SENT: u8 = 1;
-const UNKNOWN: u8 = 2;
-const DELIVERED: u8 = 3;
-const DONE: u8 = 4;
-const REFUSED: u8 = 5;
-const EXPIRED: u8 = 6;
-const FAILED: u8 = 7;
+const UNKNOWN: u8 = 1;
+const DELIVERED: u8 = 2;
+const DONE: u8 = 3;
+const REFUSED: u8 = 4;
+const EXPIRED: u8 = 5;
+const FAILED: u8 = 6;
 
 pub(super) fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let states = [
         ("QUEUED", QUEUED),
-        ("SENT", SENT),
         ("UNKNOWN", UNKNOWN),
         ("DELIVERED", DELIVERED),
         ("DONE", DONE),
@@ -150,7 +148,6 @@ impl Receipts {
         let cell = self.open.get(&token)?;
         let (state, reason) = match state {
             ReceiptState::Queued => (QUEUED, None),
-            ReceiptState::Sent => (SENT, None),
             ReceiptState::Unknown => (UNKNOWN, None),
             ReceiptState::Delivered => (DELIVERED, None),
             ReceiptState::Done => (DONE, None),

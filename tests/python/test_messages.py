@@ -316,7 +316,7 @@ async def test_what_nobody_takes_stays_with_the_sender() -> None:
         receipts = [host.send_nowait(worker.name, b"x" * 1000) for _ in range(20_000)]
         await receipts[0].delivered()
         await asyncio.sleep(0.3)
-        assert receipts[-1].state in ("queued", "sent"), "a receiver that doesn't read takes no more than its credit"
+        assert receipts[-1].state == "queued", "a receiver that doesn't read takes no more than its credit"
         taken = 0
         async for _ in worker:
             taken += 1
