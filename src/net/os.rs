@@ -52,6 +52,16 @@ fn bound_unsent(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_send_buffer_size(4 * UNSENT_BYTES as usize);
 }
 
+/// Lets the allocator keep memory that is freed, up to 32 MiB, instead of giving it back and fetching it anew for each frame.
+///
+/// glibc gives the end of its heap back as soon as 128 KiB of it are free, until a process has freed a larger block: then its
+/// threshold is twice that block (mallopt(3), `M_MMAP_THRESHOLD`). So one block is taken and freed, untouched. Measured with
+/// frames of 64 KiB: 12 page faults a frame without, none with, and half the time in the kernel. Elsewhere it does nothing.
+pub fn keep_freed_memory() {
+    const BLOCK_BYTES: usize = 16 * 1024 * 1024;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK_BYTES)));
+}
+
 /// Creates a file that only its owner may read. Never overwrites one.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

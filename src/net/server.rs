@@ -94,6 +94,7 @@ impl Server {
             Security::Tls(source) => Some(ServerTls::new(source, &certificate_names(&config))?),
             Security::Plain | Security::BehindProxy => None,
         };
+        os::keep_freed_memory();
         let _context = runtime.enter();
         let (listener, bound) = listen(&config.listen)?;
         let pin = tls.as_ref().map(ServerTls::pin);

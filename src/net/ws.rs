@@ -1,33 +1,41 @@
 //! One established link: binary frames over WebSocket, over TLS or plain, the same for client and switchboard.
 //!
 //! A [`Connection`] is polled, never awaited, so that one task reads and writes without locking and any thread may flush
-//! with the task's waker. Pings are answered below this interface; what the driver sees is frames and silence.
+//! with the task's waker. Pings are answered below this interface; what the driver sees is frames and silence. An idle
+//! connection holds no buffer.
 
+mod framing;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 #[cfg(feature = "server")]
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsStream, rustls};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::error::Error as WsError;
 #[cfg(feature = "server")]
 use tokio_tungstenite::tungstenite::handshake::server as handshake;
+use tokio_tungstenite::tungstenite::http;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Message, http};
 
 #[cfg(feature = "client")]
 use super::address::Address;
 #[cfg(feature = "client")]
 use super::tls::Trust;
 use super::{Error, os, tls};
-use crate::proto::{Binding, limits};
+use crate::proto::Binding;
+use framing::{Decoder, Encoder, Received, Side};
+use transport::{Handshaking, Transport};
 
 /// Name and version of the protocol in the WebSocket handshake.
 pub const SUBPROTOCOL: &str = "a2alinker.1";
@@ -36,42 +44,36 @@ pub const SUBPROTOCOL: &str = "a2alinker.1";
 /// usable network.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Bytes read from TLS at once, and the memory that an idle link keeps for it. Chosen: half a TLS record; larger values
-/// cost every idle link and measured no faster, because a frame beyond it is read in one piece anyway.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
-
-/// Bytes that are gathered before they are encrypted and written. Chosen: one frame of the largest size, so that a batch
-/// of small frames leaves in one system call.
-const WRITE_BUFFER_BYTES: usize = 64 * 1024;
-
-fn websocket_config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(Some(limits::FRAME))
-        .max_frame_size(Some(limits::FRAME))
-}
-
-/// The bytes below WebSocket.
-#[derive(Debug)]
-enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 /// An established link.
 #[derive(Debug)]
 pub struct Connection {
-    socket: WebSocketStream<Transport>,
-    /// Whether anything arrived, be it only a pong, since the driver last asked.
+    transport: Transport,
+    incoming: Decoder,
+    outgoing: Encoder,
+    /// The last ping that wants an answer. RFC 6455 section 5.5.3 lets the answers to earlier ones fall away, so that who
+    /// pings without reading gathers nothing here.
+    ping: Option<Bytes>,
+    /// Whether anything arrived since the driver last asked.
     heard: bool,
-    /// Whether bytes wait in the buffers above the kernel.
+    /// Whether bytes wait above the kernel.
     unflushed: bool,
+    close_sent: bool,
+    close_received: bool,
 }
 
 impl Connection {
-    fn new(socket: WebSocketStream<Transport>) -> Self {
-        Self { socket, heard: true, unflushed: false }
+    fn new(socket: WebSocketStream<Handshaking>, side: Side) -> Self {
+        let (transport, begun) = socket.into_inner().finish();
+        Self {
+            transport,
+            incoming: Decoder::new(side, begun),
+            outgoing: Encoder::new(side),
+            ping: None,
+            heard: true,
+            unflushed: false,
+            close_sent: false,
+            close_received: false,
+        }
     }
 
     /// Reads the next frame; `Ready(None)` when the other side closed the link in good order.
@@ -81,49 +83,115 @@ impl Connection {
     /// socket failed. The connection is of no use after an error.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
-            let message = ready!(Pin::new(&mut self.socket).poll_next(cx));
-            self.heard = true;
-            return Poll::Ready(match message {
-                Some(Ok(Message::Binary(frame))) => Some(Ok(frame)),
-                Some(Ok(Message::Text(_))) => {
-                    Some(Err(Error::Transport { reason: "a text message where frames are binary".to_owned() }))
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                // What follows a Close is the end of the stream; reading on also sends our own Close.
-                Some(Ok(Message::Close(_))) => continue,
-                Some(Err(error)) => Some(Err(link_error(error))),
-                None => None,
-            });
+            if self.close_received {
+                // The answer is a courtesy; who has closed may be gone.
+                let _answered = ready!(self.poll_close(cx));
+                return Poll::Ready(None);
+            }
+            match self.incoming.next() {
+                Ok(Some(Received::Binary(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Ok(Some(Received::Ping(payload))) => self.ping = Some(payload),
+                Ok(Some(Received::Pong)) => {}
+                Ok(Some(Received::Close)) => self.close_received = true,
+                Ok(None) => match self.poll_fill(cx) {
+                    Poll::Ready(Ok(())) => self.heard = true,
+                    Poll::Ready(Err(source)) => return Poll::Ready(Some(Err(Error::Lost { source }))),
+                    Poll::Pending => {
+                        self.incoming.rest();
+                        return match self.answer_ping(cx) {
+                            Ok(()) => Poll::Pending,
+                            Err(error) => Poll::Ready(Some(Err(error))),
+                        };
+                    }
+                },
+                Err(rule) => return Poll::Ready(Some(Err(Error::Transport { reason: rule.to_owned() }))),
+            }
         }
     }
 
-    /// Hands a frame over for writing. It leaves with the next [`poll_flush`](Self::poll_flush), or before when much has
-    /// been gathered.
-    pub fn write(&mut self, frame: Bytes) -> Result<(), Error> {
-        self.unflushed = true;
-        Pin::new(&mut self.socket).start_send(Message::Binary(frame)).map_err(link_error)
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut room = self.incoming.room();
+        let read = pin!(self.transport.read_buf(&mut room));
+        match ready!(read.poll(cx))? {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 
-    /// Asks the other side for a sign of life.
-    pub fn ping(&mut self) -> Result<(), Error> {
+    fn answer_ping(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        match self.ping {
+            Some(_) => match self.poll_flush(cx) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Hands a frame over for writing. It leaves with the next [`poll_flush`](Self::poll_flush).
+    ///
+    /// # Errors
+    /// [`Error::Lost`] after either side has closed the link.
+    pub fn write(&mut self, frame: Bytes) -> Result<(), Error> {
+        if self.close_sent || self.close_received {
+            return Err(Error::Lost { source: io::ErrorKind::NotConnected.into() });
+        }
+        self.outgoing.binary(frame);
         self.unflushed = true;
-        Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new())).map_err(link_error)
+        Ok(())
+    }
+
+    /// Asks the other side for a sign of life, with the next [`poll_flush`](Self::poll_flush).
+    pub fn ping(&mut self) {
+        self.outgoing.ping();
+        self.unflushed = true;
     }
 
     /// Writes out what was handed over. While it is pending more should not be handed over: nothing bounds the buffer
     /// except the caller.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(payload) = self.ping.take()
+            && !self.close_sent
+        {
+            self.outgoing.pong(payload);
+            self.unflushed = true;
+        }
         if !self.unflushed {
             return Poll::Ready(Ok(()));
         }
-        let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
+        let flushed = ready!(self.poll_write_out(cx));
         self.unflushed = false;
-        Poll::Ready(flushed.map_err(link_error))
+        Poll::Ready(flushed.map_err(|source| Error::Lost { source }))
     }
 
-    /// Closes the link: what was handed over is written, then WebSocket and TLS say that this is the end.
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let mut transport = Pin::new(&mut self.transport);
+            let written = self.outgoing.write_with(|slices| match transport.as_mut().poll_write_vectored(cx, slices) {
+                Poll::Ready(written) => written.map_err(Some),
+                Poll::Pending => Err(None),
+            });
+            match written {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(Some(error)) => return Poll::Ready(Err(error)),
+                Err(None) => return Poll::Pending,
+            }
+        }
+        Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    /// Closes the link: what was handed over is written, then WebSocket and TLS say that this is the end. What the other
+    /// side still sends can be read.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.socket).poll_close(cx).map_err(link_error)
+        if !self.close_sent {
+            self.close_sent = true;
+            self.ping = None;
+            self.outgoing.close();
+            self.unflushed = true;
+        }
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.transport).poll_shutdown(cx).map_err(|source| Error::Lost { source })
     }
 
     /// Reports whether bytes wait that the kernel didn't take yet.
@@ -138,7 +206,7 @@ impl Connection {
 
     /// What ties a proof to this connection: the exporter value of TLS, or nothing on a plain link.
     pub fn binding(&self) -> Binding {
-        let exported = match self.socket.get_ref() {
+        let exported = match &self.transport {
             Transport::Plain(_) => return Binding::None,
             Transport::Tls(stream) => match &**stream {
                 TlsStream::Client(stream) => tls::exporter(stream.get_ref().1),
@@ -191,10 +259,10 @@ async fn connect_unbounded(address: &Address, trust: &Trust) -> Result<Connectio
     let mut request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(address.without_pin())
         .map_err(not_a_switchboard)?;
     request.headers_mut().insert(http::header::SEC_WEBSOCKET_PROTOCOL, http::HeaderValue::from_static(SUBPROTOCOL));
-    let (socket, _) = tokio_tungstenite::client_async_with_config(request, transport, Some(websocket_config()))
+    let (socket, _) = tokio_tungstenite::client_async_with_config(request, Handshaking::new(transport), Some(handshake_config()))
         .await
         .map_err(not_a_switchboard)?;
-    Ok(Connection::new(socket))
+    Ok(Connection::new(socket, Side::Client))
 }
 
 /// Takes the switchboard's side of the handshakes on an accepted socket. The caller bounds the time.
@@ -208,10 +276,11 @@ pub(super) async fn accept(stream: TcpStream, tls: Option<Arc<rustls::ServerConf
         }
         None => Transport::Plain(stream),
     };
-    let socket = tokio_tungstenite::accept_hdr_async_with_config(transport, choose_subprotocol, Some(websocket_config()))
+    let handshaking = Handshaking::new(transport);
+    let socket = tokio_tungstenite::accept_hdr_async_with_config(handshaking, choose_subprotocol, Some(handshake_config()))
         .await
-        .map_err(link_error)?;
-    Ok(Connection::new(socket))
+        .map_err(|error| Error::Transport { reason: error.to_string() })?;
+    Ok(Connection::new(socket, Side::Switchboard))
 }
 
 /// Refuses whoever doesn't speak this protocol, with a sentence for a person who looks with a browser.
@@ -222,12 +291,8 @@ fn choose_subprotocol(
     mut response: handshake::Response,
 ) -> Result<handshake::Response, handshake::ErrorResponse> {
     let offered = request.headers().get_all(http::header::SEC_WEBSOCKET_PROTOCOL);
-    let ours = offered
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|name| name.trim() == SUBPROTOCOL);
-    if !ours {
+    let mut names = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    if !names.any(|name| name.trim() == SUBPROTOCOL) {
         let mut refusal = handshake::ErrorResponse::new(Some("This is an a2alinker switchboard.\n".to_owned()));
         *refusal.status_mut() = http::StatusCode::BAD_REQUEST;
         return Err(refusal);
@@ -236,44 +301,7 @@ fn choose_subprotocol(
     Ok(response)
 }
 
-fn link_error(error: WsError) -> Error {
-    match error {
-        WsError::Io(source) => Error::Lost { source },
-        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) | WsError::ConnectionClosed | WsError::AlreadyClosed => {
-            Error::Lost { source: io::ErrorKind::ConnectionReset.into() }
-        }
-        other => Error::Transport { reason: other.to_string() },
-    }
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
-        }
-    }
+/// No buffers: of tungstenite only the HTTP handshake is used.
+fn handshake_config() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0)
 }

@@ -100,7 +100,7 @@ pub(in crate::net) fn connect_error(address: &Address, error: io::Error) -> Erro
             reason: "what answers there doesn't speak TLS; a plain switchboard has a ws:// address".to_owned(),
         },
         Some(other) => Error::Tls { address: shown, reason: other.to_string() },
-        None if error.kind() == io::ErrorKind::UnexpectedEof => Error::Tls {
+        None if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => Error::Tls {
             address: shown,
             reason:
                 "the other side closed the connection during the handshake, as a plain switchboard does; that has a ws:// address"
