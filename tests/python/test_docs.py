@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
+WRITTEN_BY_THE_READER = ("planner.py", "coder.py")
 PATIENCE = 60.0  # seconds; each of these takes one or two
 
 
@@ -57,6 +58,23 @@ def test_the_tests_and_sources_that_the_documents_name_are_there() -> None:
 
     assert named
     assert [f"{page}: {path}" for page, path in sorted(named) if not (REPOSITORY / path).exists()] == []
+
+
+def test_the_source_files_that_the_documents_name_are_there() -> None:
+    sources = [
+        f"/{path.relative_to(REPOSITORY).as_posix()}"
+        for folder in ("src", "tests", "benches", "python")
+        for path in (REPOSITORY / folder).rglob("*.*")
+    ]
+    named = {
+        (page.name, path)
+        for page in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+        for path in re.findall(r"`([\w/-]+\.(?:rs|py|pyi))`", page.read_text(encoding="utf-8"))
+        if path not in WRITTEN_BY_THE_READER
+    }
+
+    assert named
+    assert [f"{page}: {path}" for page, path in sorted(named) if not any(source.endswith(f"/{path}") for source in sources)] == []
 
 
 def python_blocks(page: str) -> list[str]:

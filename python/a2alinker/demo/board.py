@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 BAR = 20  # characters
+TOLD = {
+    "joined": "has joined",
+    "down": "has no link to the switchboard",
+    "gone": "counts as gone: its tasks go to others",
+    "left": "has left",
+}
 REDRAW = 0.1  # seconds between two drawings; more often can't be read
 
 
@@ -101,9 +107,10 @@ class Board:
 
     def _on_peer(self, what: str, name: str) -> None:
         if (worker := self.workers.get(name)) is not None:
-            if worker.state != "killed":
-                worker.state = {"joined": "idle", "up": "idle"}.get(what, worker.state)
-            self.note(f"{name}: {what}")
+            if what == "joined":
+                worker.state = "idle"
+            if what in TOLD:
+                self.note(f"{name} {TOLD[what]}")
 
     def _on_progress(self, event: dict[str, Any]) -> None:
         task = self.under_way[event["job"]]
@@ -122,7 +129,7 @@ class Board:
         if (worker := self.workers.get(task.worker)) is not None:
             worker.done += 1
             worker.doing, worker.share = f"{task.skill} {task.path}", None
-            worker.state = "at work" if worker.state != "killed" else worker.state
+            worker.state = "idle" if worker.state != "killed" else worker.state
         if "copies" in task.result:
             self.note(f"{task.worker} has compared {task.path}: {len(task.result['copies'])} copies")
 
