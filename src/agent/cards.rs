@@ -1,8 +1,8 @@
 //! How agents come to know each other: the agent's own card, the cards of others, and who tells whom.
 //!
 //! Everybody sends its own changed card to all peers. An agent that may admit passes on cards that it learns from their owners, so that a newcomer
-//! is known to all after one session. Where two rosters differ, as openers and answers show, each side says what it has and the
-//! other sends what is missing.
+//! is known to all after one session. Where two rosters differ, as an answer or the return of a link may show, each side hears what the
+//! other has, and sends what that one lacks.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use super::definitions::Definitions;
 use super::error::SendError;
 use super::event::{Event, PeerChange};
 use super::member::{Member, Shared};
-use super::message::MessageKind;
+use super::message::{MessageHeader, MessageKind};
 use super::roster::Learned;
-use crate::proto::{AgentId, Lane, Now};
+use crate::proto::{AgentId, Lane, MessageId, Now};
 
 /// How long a card is worth delivering: until its owner would have sent another one.
 const CARD_TTL: Duration = Duration::from_secs(60 * 60);
@@ -160,17 +160,33 @@ impl Member {
         Ok(())
     }
 
-    /// Opener or answer showed which cards the peer knows; where that differs, it hears which are known here.
+    /// The link is up again: whoever came or changed meanwhile may be unknown here. Those who may admit compare cards with all, the others
+    /// with them: so everybody hears of everything without all asking all.
+    pub(super) fn catch_up(&mut self, cx: &mut Shared, now: Now) {
+        let admits = self.membership.rights().admit;
+        let linked = self.roster.peers().filter(|entry| entry.presence.is_linked());
+        let others: Vec<AgentId> =
+            linked.filter(|entry| admits || entry.card.member.rights.admit).map(|entry| entry.card.identity).collect();
+        others.into_iter().for_each(|id| self.send_roster(cx, id, None, now));
+    }
+
+    /// The answer to an opener showed which cards the peer knows; where that differs, it hears which are known here.
     pub(super) fn compare_rosters(&mut self, cx: &mut Shared, id: AgentId, theirs: &[u8; 32], now: Now) {
         if *theirs != self.roster.digest() {
-            let header = Self::own_header(cx, MessageKind::Roster, CARD_TTL, now);
-            let summary = self.roster.summary();
-            self.queue_untracked(cx, id, Lane::High, header, summary, now);
+            self.send_roster(cx, id, None, now);
         }
     }
 
-    pub(super) fn send_missing_cards(&mut self, cx: &mut Shared, id: AgentId, summary: &[u8], now: Now) {
-        let Ok(missing) = self.roster.missing_in(summary) else {
+    fn send_roster(&mut self, cx: &mut Shared, to: AgentId, reply_to: Option<MessageId>, now: Now) {
+        let mut header = Self::own_header(cx, MessageKind::Roster, CARD_TTL, now);
+        header.reply_to = reply_to;
+        let summary = self.roster.summary();
+        self.queue_untracked(cx, to, Lane::High, header, summary, now);
+    }
+
+    /// A peer said which cards it knows: it gets those that it lacks, and is asked for those that are missing here.
+    pub(super) fn handle_roster(&mut self, cx: &mut Shared, id: AgentId, header: &MessageHeader, summary: &[u8], now: Now) {
+        let (Ok(missing), Ok(is_behind)) = (self.roster.missing_in(summary), self.roster.is_behind(summary)) else {
             cx.counters.refused_messages += 1;
             return;
         };
@@ -178,6 +194,10 @@ impl Member {
             if let Some(bytes) = self.roster.get(&missing).map(|entry| entry.card.bytes.clone()) {
                 self.send_card(cx, id, bytes, now);
             }
+        }
+        // A reply to a reply would go on for ever where a card can't be taken.
+        if is_behind && header.reply_to.is_none() {
+            self.send_roster(cx, id, Some(header.id), now);
         }
     }
 }

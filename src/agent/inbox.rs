@@ -134,7 +134,7 @@ impl Member {
             }
             MessageKind::Roster => {
                 self.give_back(sender, lane, class, cost);
-                self.send_missing_cards(cx, sender, &body, now);
+                self.handle_roster(cx, sender, &header, &body, now);
             }
             MessageKind::TicketRecord => {
                 self.give_back(sender, lane, class, cost);

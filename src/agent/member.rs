@@ -166,6 +166,8 @@ impl Member {
         }
         if self.introduce {
             self.introduce = !self.introduce_self(cx, now);
+        } else if reset {
+            self.catch_up(cx, now);
         }
     }
 

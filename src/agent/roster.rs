@@ -334,17 +334,27 @@ impl Roster {
     /// # Errors
     /// `Malformed`, by the peer's fault.
     pub fn missing_in(&self, summary: &[u8]) -> Result<Vec<AgentId>, Error> {
-        let mut reader = Reader::new(summary);
-        let mut stamps_by_id = BTreeMap::new();
-        while !reader.is_empty() {
-            stamps_by_id.insert(AgentId::from_bytes(reader.array()?), reader.u64()?);
-        }
-        let is_missing = |card: &&VerifiedCard| match stamps_by_id.get(&card.identity) {
-            Some(stamp) => *stamp < card.stamp,
-            None => true,
-        };
+        let stamps_by_id = read_summary(summary)?;
+        let is_missing = |card: &&VerifiedCard| stamps_by_id.get(&card.identity).is_none_or(|stamp| *stamp < card.stamp);
         Ok(self.cards().filter(is_missing).map(|card| card.identity).collect())
     }
+
+    /// Says whether the sender of a summary knows a card that is missing here, or known in an older version.
+    ///
+    /// # Errors
+    /// `Malformed`, by the peer's fault.
+    pub fn is_behind(&self, summary: &[u8]) -> Result<bool, Error> {
+        Ok(read_summary(summary)?.iter().any(|(id, stamp)| self.is_news(id, *stamp)))
+    }
+}
+
+fn read_summary(summary: &[u8]) -> Result<BTreeMap<AgentId, u64>, Error> {
+    let mut reader = Reader::new(summary);
+    let mut stamps_by_id = BTreeMap::new();
+    while !reader.is_empty() {
+        stamps_by_id.insert(AgentId::from_bytes(reader.array()?), reader.u64()?);
+    }
+    Ok(stamps_by_id)
 }
 
 /// Who is there.

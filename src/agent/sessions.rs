@@ -230,7 +230,6 @@ impl Member {
         });
         cx.counters.sessions += 1;
         self.outbox.stage(answer, Origin::Other);
-        self.compare_rosters(cx, id, &theirs.roster_digest, now);
         self.handle_strays_of(cx, session_id, now);
         self.touch(cx, id, now);
     }
