@@ -39,11 +39,9 @@ use crate::proto::{Binding, Now};
 /// wait behind more than a millisecond of opening.
 const FRAMES_AT_ONCE: usize = 32;
 
-/// Bytes gathered from the agent before they are written. Chosen: what one system call carries well; the core is locked meanwhile.
+/// Bytes gathered from the agent before they are written, and the most that [`Client::flush`] writes on the caller's thread. Chosen: what
+/// one system call carries well, and less than 0.1 ms of sealing.
 const WRITE_AT_ONCE: usize = 64 * 1024;
-
-/// Most bytes that `flush` writes on the caller's thread before it leaves the rest to the driver. Chosen: about 0.2 ms of sealing.
-const FLUSH_LIMIT: usize = 256 * 1024;
 
 /// Times the driver goes around before it lets other tasks of its thread run.
 const ROUNDS: usize = 8;
@@ -210,28 +208,13 @@ impl<A: Application> Shared<A> {
         // Until the driver has run once, its first turn is still to come and does everything.
         let Some(waker) = self.waker.get() else { return };
         let Ok(mut link) = self.link.try_lock() else { return waker.wake_by_ref() };
-        let cx = &mut Context::from_waker(waker);
         let mut frames = Vec::new();
-        let mut written = 0;
-        loop {
-            let gathered = self.gather(&mut lock(&self.core), link.is_writable(), &mut frames, self.clock.now());
-            if gathered.has_events {
-                (self.bell)();
-            }
-            if gathered.needs_driver {
-                waker.wake_by_ref();
-            }
-            written += gathered.bytes;
-            link.write(&mut frames, cx);
-            if !gathered.has_more || !link.is_writable() {
-                break;
-            }
-            if written >= FLUSH_LIMIT {
-                waker.wake_by_ref();
-                break;
-            }
+        let gathered = self.gather(&mut lock(&self.core), link.is_writable(), &mut frames, self.clock.now());
+        if gathered.has_events {
+            (self.bell)();
         }
-        if matches!(*link, Link::Broken(_)) {
+        link.write(&mut frames, &mut Context::from_waker(waker));
+        if gathered.needs_driver || gathered.has_more && link.is_writable() || matches!(*link, Link::Broken(_)) {
             waker.wake_by_ref();
         }
     }
@@ -252,13 +235,12 @@ impl<A: Application> Shared<A> {
         core.commands.extend(std::iter::from_fn(|| core.agent.poll_command()));
         let is_earlier = core.promise_wake_up(now);
         let needs_driver = is_earlier || !core.commands.is_empty() || core.farewell.is_some();
-        Gathered { bytes, has_more, has_events, needs_driver }
+        Gathered { has_more, has_events, needs_driver }
     }
 }
 
 /// What [`Shared::gather`] found.
 struct Gathered {
-    bytes: usize,
     /// It stopped at [`WRITE_AT_ONCE`].
     has_more: bool,
     has_events: bool,

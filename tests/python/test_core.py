@@ -4,6 +4,9 @@ import inspect
 import os
 import select
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -216,6 +219,101 @@ def test_nobody_there_is_reported_and_tried_again() -> None:
         assert 0 < retry_in < 10
     host.core.close()
     host.wait(_core.EVENT_CLOSED)
+
+
+def test_an_agent_links_again_when_the_switchboard_is_back() -> None:
+    switchboard = _core.Switchboard(listen="127.0.0.1:0", plain=True)
+    host = Driver(_core.Agent.host("planner", switchboard=switchboard.url))
+    host.wait(_core.EVENT_JOINED)
+    _, ticket = host.core.invite(1, 60.0, (None, False, False, True), [switchboard.url])
+    host.wait(_core.EVENT_INVITE)
+    guest = Driver(_core.Agent.join("coder", ticket=ticket))
+    guest.wait(_core.EVENT_JOINED)
+    host.wait(_core.EVENT_ADMITTED)
+    switchboard.close()
+    assert type(host.wait(_core.EVENT_LINK_LOST)[1]) is exceptions.LinkClosed
+    receipt = host.core.send(guest.core.id, "meanwhile", NORMAL, None, 60.0, False)
+    host.core.flush()
+    switchboard = again("127.0.0.1", switchboard.port)
+    assert host.wait(_core.EVENT_LINKED)[1] == switchboard.url
+    assert guest.wait(_core.EVENT_MESSAGE)[3] == "meanwhile"
+    receipt.watch()
+    while receipt.state != _core.RECEIPT_DELIVERED:
+        host.wait(_core.EVENT_RECEIPT)
+    for agent in (host, guest):
+        agent.core.close()
+        agent.wait(_core.EVENT_CLOSED)
+    switchboard.close()
+
+
+def again(host: str, port: int) -> _core.Switchboard:
+    """Starts a switchboard where another one has just ended."""
+    deadline = time.monotonic() + FOREVER
+    while True:
+        try:
+            return _core.Switchboard(listen=f"{host}:{port}", plain=True)
+        except exceptions.PortInUse:
+            assert time.monotonic() < deadline
+
+
+def test_the_address_that_answers_is_taken(switchboard: _core.Switchboard) -> None:
+    host = Driver(_core.Agent.host("planner", switchboard=switchboard.url))
+    host.wait(_core.EVENT_JOINED)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        addresses = ["ws://127.0.0.1:1", f"ws://127.0.0.1:{deaf.getsockname()[1]}", switchboard.url]
+        _, ticket = host.core.invite(1, 60.0, (None, False, False, True), addresses)
+        host.wait(_core.EVENT_INVITE)
+        guest = Driver(_core.Agent.join("coder", ticket=ticket))
+        assert guest.wait(_core.EVENT_LINKED)[1] == switchboard.url
+    for agent in (host, guest):
+        agent.core.close()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_shown_with_its_pin() -> None:
+    switchboard = _core.Switchboard(listen="127.0.0.1:0")
+    # Linux connects this to itself, but it is no loopback address.
+    address = f"wss://0.0.0.0:{switchboard.port}"
+    other = "a" * 52
+    host = Driver(_core.Agent.host("planner", switchboard=f"{address}#{other}"))
+    error = host.wait(_core.EVENT_LINK_LOST)[1]
+    assert type(error) is exceptions.UntrustedSwitchboard
+    assert (error.address, error.pin, error.expected) == (address, switchboard.pin, other)
+    host.core.close()
+    host = Driver(_core.Agent.host("planner", switchboard=f"{address}#{switchboard.pin}"))
+    host.wait(_core.EVENT_JOINED)
+    host.core.close()
+    switchboard.close()
+
+
+def test_something_else_at_the_address_is_a_protocol_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        web = threading.Thread(target=answer)
+        web.start()
+        host = Driver(_core.Agent.host("planner", switchboard=f"ws://127.0.0.1:{port}"))
+        assert type(host.wait(_core.EVENT_LINK_LOST)[1]) is exceptions.ProtocolError
+        host.core.close()
+        web.join()
+
+
+def test_a_program_that_forgets_to_close_ends_without_noise() -> None:
+    program = """
+from a2alinker import _core
+switchboard = _core.Switchboard(listen="127.0.0.1:0")
+agent = _core.Agent.host("planner", switchboard=switchboard.url)
+agent.set_waker(lambda: None)
+while not any(event[0] == _core.EVENT_JOINED for event in agent.drain()):
+    agent.flush()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=FOREVER, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def test_a_wrong_address_or_ticket_is_refused_at_once() -> None:
