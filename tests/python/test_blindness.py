@@ -44,6 +44,7 @@ class Exchange:
     wire: list[Recording]
     leaky_wire: list[Recording]
     memory: list[bytes]  # empty where it may not be read
+    agent_memory: list[bytes]
     leaky_memory: list[bytes]
 
 
@@ -67,6 +68,15 @@ def test_the_secret_of_a_ticket_is_in_neither(exchange: Exchange) -> None:
     everything = [*exchange.memory, *(bytes(recording.to_switchboard) for recording in exchange.wire)]
 
     assert not any(secret in part or exchange.ticket.encode() in part for part in everything)
+
+
+def test_the_search_finds_the_words_in_the_memory_of_an_agent(exchange: Exchange) -> None:
+    needs_memory(exchange)
+    searcher = Searcher({"said": exchange.words.values()})
+
+    found = set().union(*map(searcher.find, exchange.agent_memory))
+
+    assert {name for name, _ in found} == set(exchange.words.values())
 
 
 def test_the_search_finds_a_word_that_leaks_on_the_wire(exchange: Exchange) -> None:
@@ -103,11 +113,11 @@ async def play() -> Exchange:
                 ticket = await line_of(host)
                 async with agent("join", words, ticket):
                     assert await line_of(host) == "done"
-                    memory = memory_of(process.pid)
+                    memory, agent_memory = memory_of(process.pid), memory_of(host.pid)
             wire = list(tap.recordings)
             leaky_memory = await leak_inside_tls(leaked, tap.port, process.pid)
             await leak_on_the_wire(leaked, tap.port)
-            return Exchange(words, ticket, leaked, wire, tap.recordings[len(wire) :], memory, leaky_memory)
+            return Exchange(words, ticket, leaked, wire, tap.recordings[len(wire) :], memory, agent_memory, leaky_memory)
 
 
 @asynccontextmanager
