@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use a2alinker::net::address::{Advertise, Listen};
+use a2alinker::net::os;
 use a2alinker::net::server::{Security, Server, ServerConfig};
 use a2alinker::net::tls::KeySource;
 use clap::Parser;
@@ -85,6 +86,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         security: arguments.security(),
         ..ServerConfig::default()
     };
+    os::raise_descriptor_limit();
     // One thread: waking another link's task is then a push on a list, and a frame crosses no thread on its way.
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -62,6 +62,19 @@ pub fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK_BYTES)));
 }
 
+/// Lets this process have as many sockets as the system allows it: the usual first limit is 1,024.
+pub fn raise_descriptor_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        // Refused on some systems beyond a bound of their own; then the first limit stands.
+        let _refused = setrlimit(Resource::Nofile, limit);
+    }
+}
+
 /// Creates a file that only its owner may read. Never overwrites one.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

@@ -22,6 +22,8 @@ use super::address::Pin;
 mod client;
 #[cfg(feature = "server")]
 mod keys;
+#[cfg(all(test, feature = "client", feature = "server"))]
+mod tests;
 
 #[cfg(feature = "client")]
 pub use client::Trust;

@@ -1,5 +1,6 @@
-//! The path of a Data frame from one link into the queue of another. Nothing is copied or allocated on the way but the
-//! queue's own growth, and nothing behind the outer header is looked at.
+//! The path of a Data frame from one link into the queue of another. It stays in the buffer it came in: the source is written
+//! in place when the shell has read the frame into memory of its own, as it does with most. Nothing is allocated but the
+//! queue's growth, and nothing behind the outer header is looked at.
 
 use std::time::Duration;
 
@@ -58,9 +59,7 @@ impl Switchboard {
         let is_crowded = self.queued_bytes + len > self.config.queued_bytes;
         let Some(receiver) = self.links.get_mut(to) else { return refuse(BounceReason::Absent) };
         let has_room = !is_crowded || receiver.queue.bytes() + len <= self.config.small_backlog;
-        // A client that writes its own label there spares this copy.
-        let frame = if frame.source() == source { frame } else { frame.with_source(source) };
-        let waiting = Waiting { frame: frame.into_bytes(), from, number, expiry };
+        let waiting = Waiting { frame: frame.with_source(source).into_bytes(), from, number, expiry };
         if !has_room || !receiver.push(lane, waiting, now.monotonic) {
             return Err((BounceReason::Full, RETRY_FULL));
         }

@@ -34,6 +34,7 @@ impl Switchboard {
             binding: binding.kind(),
             nonce,
         });
+        let origin = origin.map(|origin| self.origins.counted_as(origin));
         let greeting = Greeting { challenge: challenge.encode(), binding };
         let id = self.links.insert(Link::new(origin, greeting, self.config.lanes));
         if let Some(link) = self.links.get_mut(id) {

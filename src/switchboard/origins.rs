@@ -71,9 +71,16 @@ impl Origins {
         }
     }
 
+    /// Returns under which origin one is counted: itself, or what newcomers share when the table is full.
+    pub(super) fn counted_as(&self, origin: Origin) -> Origin {
+        let has_room = self.origins.len() < ORIGINS || self.origins.contains_key(&origin);
+        if has_room { origin } else { Origin::OVERFLOW }
+    }
+
     /// Takes a token for a socket.
     pub(super) fn knock(&mut self, origin: Origin, now: Duration) -> Admission {
         let floor = -self.at_once;
+        let origin = self.counted_as(origin);
         let state = self.refill(origin, now);
         if state.tokens <= floor {
             return Admission::Dropped;
@@ -82,7 +89,7 @@ impl Origins {
         Admission::Granted
     }
 
-    /// Counts a link in, whether or not it may stay: its socket exists.
+    /// Counts a link in, whether or not it may stay: its socket exists. `origin` is the one that it is counted as.
     pub(super) fn enter(&mut self, origin: Origin, now: Duration) -> Result<(), Refusal> {
         let (most, per_second) = (self.links_per_origin, self.per_second);
         let state = self.refill(origin, now);
@@ -98,8 +105,7 @@ impl Origins {
 
     /// Counts a link out.
     pub(super) fn leave(&mut self, origin: Origin, now: Duration) {
-        let key = if self.origins.contains_key(&origin) { origin } else { Origin::OVERFLOW };
-        if let Some(state) = self.origins.get_mut(&key) {
+        if let Some(state) = self.origins.get_mut(&origin) {
             state.links = state.links.saturating_sub(1);
             state.updated = state.updated.max(now);
         }
@@ -107,9 +113,8 @@ impl Origins {
 
     fn refill(&mut self, origin: Origin, now: Duration) -> &mut State {
         self.forget_old(now);
-        let key = if self.origins.len() < ORIGINS || self.origins.contains_key(&origin) { origin } else { Origin::OVERFLOW };
         let (at_once, per_second) = (self.at_once, self.per_second);
-        let state = self.origins.entry(key).or_insert(State { links: 0, tokens: at_once, updated: now });
+        let state = self.origins.entry(origin).or_insert(State { links: 0, tokens: at_once, updated: now });
         let passed = now.saturating_sub(state.updated);
         state.tokens = (state.tokens + passed.as_secs_f64() * per_second).min(at_once);
         state.updated = now;
@@ -178,6 +183,7 @@ mod tests {
             origins.knock(Origin(1_000_000 + number), Duration::ZERO);
         }
         assert_eq!(origins.knock(Origin(2_000_000), Duration::ZERO), Admission::Dropped);
+        assert_eq!((origins.counted_as(Origin(5)), origins.counted_as(Origin(2_000_000))), (Origin(5), Origin::OVERFLOW));
         assert_eq!(origins.origins.len(), ORIGINS + 1);
     }
 }

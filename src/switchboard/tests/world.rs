@@ -1,0 +1,250 @@
+//! A switchboard with its clock, and short names for what is said to it and heard from it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::{Config, LinkId, Output, Switchboard};
+use crate::proto::{
+    Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, HelloBody, Label, LabelChanges, Lane, LinkCertificate,
+    LinkChain, LinkKeyPair, LinkRights, Now, OuterHeader, OuterKind, RejectCode, Role, RoutingKeyPair, ServerFrame, SessionId,
+    sign_hello,
+};
+
+pub(super) const START: u64 = 1_700_000_000_000;
+pub(super) const LATER: u64 = START + 30 * 24 * 3600 * 1000;
+pub(super) const MAILBOX: Label = Label::from_bytes([0x77; 16]);
+pub(super) const ISSUER: LinkRights = LinkRights { may_issue: true, may_revoke: false };
+
+/// A switchboard with its clock.
+pub(super) struct World {
+    pub(super) board: Switchboard,
+    pub(super) now: Now,
+    nonce: u64,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(super) fn with(config: Config) -> Self {
+        let now = Now { monotonic: Duration::from_secs(1), wall: START };
+        Self { board: Switchboard::new(config, now), now, nonce: 0 }
+    }
+
+    pub(super) fn open(&mut self) -> LinkId {
+        self.nonce += 1;
+        let mut nonce = [0; 32];
+        nonce[..8].copy_from_slice(&self.nonce.to_be_bytes());
+        self.board.handle_open(self.now, None, Binding::None, nonce)
+    }
+
+    /// Takes the Challenge of a link.
+    pub(super) fn challenge(&mut self, link: LinkId) -> Bytes {
+        self.board.poll_transmit(link, self.now).expect("a challenge")
+    }
+
+    /// Answers the Challenge, and returns what comes then.
+    pub(super) fn hello(&mut self, link: LinkId, body: &HelloBody) -> Vec<ServerFrame> {
+        let challenge = self.challenge(link);
+        let seed = (1..=u8::MAX).find(|seed| key(*seed).public() == body.link_key).expect("a key of these tests");
+        self.frame(link, sign_hello(&challenge, &Binding::None, &key(seed), body.clone()).bytes().clone());
+        self.heard(link)
+    }
+
+    pub(super) fn member(&mut self, seed: u8) -> LinkId {
+        let link = self.open();
+        self.hello(link, &member(seed));
+        link
+    }
+
+    pub(super) fn admin(&mut self, seed: u8) -> LinkId {
+        let link = self.open();
+        self.hello(link, &HelloBody { role: Role::Member(chain(seed, ISSUER, LATER)), ..member(seed) });
+        link
+    }
+
+    pub(super) fn stranger(&mut self, seed: u8, mailbox: Label) -> LinkId {
+        let link = self.open();
+        let challenge = self.challenge(link);
+        let body = HelloBody { role: Role::Stranger { mailbox }, ..member(seed) };
+        self.frame(link, sign_hello(&challenge, &Binding::None, &key(seed), body).bytes().clone());
+        link
+    }
+
+    pub(super) fn register(&mut self, link: LinkId, mailbox: Label) {
+        self.frame(link, ClientFrame::Register { mailbox, expiry: LATER }.encode());
+    }
+
+    pub(super) fn frame(&mut self, link: LinkId, bytes: Bytes) {
+        self.board.handle_frame(link, bytes, self.now);
+    }
+
+    pub(super) fn send(&mut self, from: LinkId, to: Label, sealed: &[u8]) {
+        self.frame(from, data(to, Lane::Normal, sealed).into_bytes());
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now.monotonic += time;
+        self.now.wall += time.as_millis() as u64;
+        while self.board.poll_timeout().is_some_and(|due| due <= self.now.monotonic) {
+            self.board.handle_timeout(self.now);
+        }
+    }
+
+    /// Everything that is to be written on a link.
+    pub(super) fn heard(&mut self, link: LinkId) -> Vec<ServerFrame> {
+        let mut frames = Vec::new();
+        while let Some(bytes) = self.board.poll_transmit(link, self.now) {
+            frames.push(ServerFrame::decode(bytes).expect("the switchboard writes well-formed frames"));
+        }
+        frames.retain(|frame| !matches!(frame, ServerFrame::Challenge(_)));
+        frames
+    }
+
+    /// The sealed parts of the Data frames among that.
+    pub(super) fn sealed(&mut self, link: LinkId) -> Vec<Vec<u8>> {
+        let frames = self.heard(link).into_iter();
+        frames
+            .filter_map(|frame| if let ServerFrame::Data(frame) = frame { Some(frame.sealed().to_vec()) } else { None })
+            .collect()
+    }
+
+    /// Lets every link hear what there is.
+    pub(super) fn hear_all(&mut self) {
+        let links: Vec<_> = self.board.links.iter().map(|(id, _)| id).collect();
+        for link in links {
+            self.heard(link);
+        }
+    }
+
+    /// The links that the shell is to close, since it was last asked.
+    pub(super) fn closed(&mut self) -> Vec<LinkId> {
+        let outputs = std::iter::from_fn(|| self.board.poll_output());
+        outputs.filter_map(|output| if let Output::Close(id) = output { Some(id) } else { None }).collect()
+    }
+
+    #[track_caller]
+    pub(super) fn assert_rejected(&mut self, link: LinkId, code: RejectCode) {
+        let frames = self.heard(link);
+        assert!(
+            matches!(frames.last(), Some(ServerFrame::Reject(reject)) if reject.code == code),
+            "{frames:?} instead of {code:?}"
+        );
+        assert!(self.closed().contains(&link));
+    }
+
+    /// Does one thing or another, sensible or not.
+    pub(super) fn random_step(&mut self, links: &mut Vec<LinkId>, dice: &mut Dice) {
+        let link = if links.is_empty() { LinkId::default() } else { links[dice.roll(links.len() as u64) as usize] };
+        let seed = dice.roll(6) as u8 + 1;
+        match dice.roll(12) {
+            0 => links.push(self.member(seed)),
+            1 => links.push(self.admin(seed)),
+            2 => links.push(self.stranger(seed + 100, MAILBOX)),
+            3 => self.board.handle_closed(link, self.now),
+            4 => self.register(link, MAILBOX),
+            5 => drop(self.heard(link)),
+            6 => {
+                let step = Duration::from_millis(dice.roll(20_000));
+                self.pass(step);
+            }
+            7 => {
+                let length = dice.roll(200) as usize;
+                let bytes: Vec<u8> = (0..length).map(|_| dice.roll(256) as u8).collect();
+                self.frame(link, bytes.into());
+            }
+            8 => {
+                let mut bytes = data(label(seed), Lane::Normal, b"flipped").into_bytes().to_vec();
+                let place = dice.roll(bytes.len() as u64) as usize;
+                bytes[place] ^= 1 << dice.roll(8);
+                bytes.truncate(bytes.len() - dice.roll(2) as usize * dice.roll(bytes.len() as u64) as usize);
+                self.frame(link, bytes.into());
+            }
+            9 => self.frame(link, data(MAILBOX, Lane::Urgent, b"knock").into_bytes()),
+            _ => {
+                let sealed = vec![0; dice.roll(900) as usize];
+                let lane = Lane::ALL[dice.roll(5) as usize];
+                self.frame(link, data(label(seed), lane, &sealed).into_bytes());
+            }
+        }
+        while self.board.poll_output().is_some() {}
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): the same numbers for the same seed.
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+}
+
+pub(super) fn routing() -> RoutingKeyPair {
+    RoutingKeyPair::from_seed(&[0xFF; 32])
+}
+
+pub(super) fn key(seed: u8) -> LinkKeyPair {
+    LinkKeyPair::from_seed(&[seed; 32])
+}
+
+pub(super) fn label(seed: u8) -> Label {
+    key(seed).label()
+}
+
+pub(super) fn chain(seed: u8, rights: LinkRights, expiry: u64) -> LinkChain {
+    let certificate = LinkCertificate::issue_by_routing(&routing(), key(seed).public(), expiry, rights);
+    LinkChain::new(vec![certificate]).expect("one certificate")
+}
+
+pub(super) fn member(seed: u8) -> HelloBody {
+    HelloBody {
+        features: Features::NONE,
+        binding: Binding::None.kind(),
+        routing: routing().public(),
+        link_key: key(seed).public(),
+        resume_token: Bytes::new(),
+        role: Role::Member(chain(seed, LinkRights::default(), LATER)),
+    }
+}
+
+pub(super) fn data(destination: Label, lane: Lane, sealed: &[u8]) -> DataFrame {
+    let header = OuterHeader {
+        kind: OuterKind::Session,
+        lane,
+        parkable: false,
+        early: false,
+        destination,
+        session: SessionId::ZERO,
+        generation: 0,
+        counter: 0,
+        expiry: 0,
+    };
+    DataFrame::new(header, sealed)
+}
+
+pub(super) fn came<const N: usize>(labels: [Label; N]) -> ServerFrame {
+    ServerFrame::Labels(LabelChanges { came: labels.to_vec(), ..LabelChanges::default() })
+}
+
+pub(super) fn went<const N: usize>(labels: [Label; N]) -> ServerFrame {
+    ServerFrame::Labels(LabelChanges { went: labels.to_vec(), ..LabelChanges::default() })
+}
+
+pub(super) fn forget_others_and<const N: usize>(labels: [Label; N]) -> LabelChanges {
+    LabelChanges { forget_others: true, came: labels.to_vec(), went: Vec::new() }
+}
+
+pub(super) fn forget_others_and_frame<const N: usize>(labels: [Label; N]) -> ServerFrame {
+    ServerFrame::Labels(forget_others_and(labels))
+}
+
+pub(super) fn bounce(number: u64, reason: BounceReason) -> ServerFrame {
+    ServerFrame::Bounce(Bounce { number, reason, retry_after_ms: 0 })
+}
