@@ -346,10 +346,7 @@ impl Member {
                     self.fail_call(cx, token, CallError::PeerGone(peer));
                 }
             }
-            ReceiptState::Queued
-            | ReceiptState::Unknown
-            | ReceiptState::Done
-            | ReceiptState::Refused { .. } => {}
+            ReceiptState::Queued | ReceiptState::Unknown | ReceiptState::Done | ReceiptState::Refused { .. } => {}
         }
     }
 

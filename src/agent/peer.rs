@@ -240,21 +240,18 @@ impl Peer {
 
     /// Whether a frame on this lane has something to carry.
     pub(super) fn has_work(&self, lane: Lane, now: Now) -> bool {
-        self.send[lane.index()].has_work() || (lane == Lane::Control && self.control_is_due(now))
+        self.send[lane.index()].has_work() || (lane == Lane::Control && self.has_session() && self.control_is_due(now))
     }
 
     fn control_is_due(&self, now: Now) -> bool {
         let due = &self.due;
-        self.has_session()
-            && (due.probe
-                || due.goodbye.is_some()
-                || !due.heartbeats.is_empty()
-                || due.receipts_at.is_some_and(|at| at <= now.monotonic))
+        due.probe || due.goodbye.is_some() || !due.heartbeats.is_empty() || due.receipts_at.is_some_and(|at| at <= now.monotonic)
     }
 
-    /// Whether any message waits that a session would carry.
-    pub(super) fn wants_session(&self) -> bool {
-        self.send.iter().any(SendLane::has_work)
+    /// Whether anything waits that a session would carry. Receipts count: a peer that still sends on a session which was given up here would
+    /// otherwise never hear that its messages arrive.
+    pub(super) fn wants_session(&self, now: Now) -> bool {
+        self.send.iter().any(SendLane::has_work) || self.control_is_due(now)
     }
 
     /// Seals the next frame of a lane, if there is anything to say.
@@ -380,10 +377,10 @@ impl Peer {
     pub(super) fn next_timer(&self, now: Now) -> Option<Duration> {
         let held = (self.hold_until > now.monotonic).then_some(self.hold_until);
         // What is due already stands in the ring.
-        let receipts = self.due.receipts_at.filter(|at| self.has_session() && *at > now.monotonic);
+        let receipts = self.due.receipts_at.filter(|at| *at > now.monotonic);
         let silence = self.has_session().then(|| self.silence_deadline()).flatten();
         let pending = self.pending.as_ref().map(|pending| pending.deadline);
-        let reopen = (!self.has_keys() && self.wants_session()).then_some(self.open_not_before);
+        let reopen = (!self.has_keys() && self.wants_session(now)).then_some(self.open_not_before);
         let next = [held, receipts, silence, pending, reopen, self.probe_at, self.early_until].into_iter().flatten().min()?;
         // A deadline that passes while something else is looked at is met a moment later.
         Some(next.max(now.monotonic + TICK))
