@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsStream, rustls};
 use tokio_tungstenite::WebSocketStream;
+#[cfg(feature = "client")]
 use tokio_tungstenite::tungstenite::error::Error as WsError;
 #[cfg(feature = "server")]
 use tokio_tungstenite::tungstenite::handshake::server as handshake;

@@ -44,6 +44,7 @@ const PONG: u8 = 0xA;
 
 /// Which end of a connection this is: clients mask what they send, switchboards don't.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "a build for one side makes only that one")]
 pub(super) enum Side {
     Client,
     Switchboard,
