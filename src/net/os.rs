@@ -15,7 +15,7 @@ const BACKLOG: i32 = 1024;
 
 /// Bytes that the kernel takes from one link beyond what is on its way to the peer. What has been handed to the kernel
 /// can't be overtaken any more, so this bounds how long urgent frames wait behind bulk. Chosen: two frames of the largest
-/// size; measured on loopback, a frame costs the switchboard the same with more (within a twentieth).
+/// size; measured on loopback, a frame costs the switchboard the same with more (within a tenth).
 const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Opens a listening socket.

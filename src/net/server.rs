@@ -9,6 +9,10 @@
 //! that with one flush. Waking another link's task costs no thread hop: on a runtime with one thread it runs next, on one with
 //! several it runs next on the same thread. The lock is held for moments and never across a system call or an await.
 //!
+//! What it costs, measured on two cores that others used as well, over loopback (time of the switchboard's process per frame, plain
+//! and TLS): 256 bytes 0.4 and 0.5 us in a stream, 16 KiB 6 and 10 us, 64 KiB 17 and 29 us. A request and its reply take 35 us
+//! through it where a bare WebSocket relay on one thread takes 35 to 41 us. An idle link holds 13 KiB over TLS, 5 KiB plain.
+//!
 //! After [`Server::start`] no file is opened, nothing is logged and no process is started.
 
 mod link;
@@ -34,7 +38,7 @@ use crate::switchboard::{Admission, Config, LinkId, Origin, Output, Stats, Switc
 
 /// Time in which links are told that the switchboard ends, before they are cut. Chosen: a slow network and a busy client fit,
 /// and no service manager kills a process that soon.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 
 /// Sockets in the handshakes of TLS and WebSocket at one moment; more wait in the kernel. Chosen: 100 MiB of their buffers.
 const HANDSHAKES: usize = 4096;

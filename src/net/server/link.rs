@@ -27,6 +27,9 @@ const READ_BYTES: usize = 2 * limits::FRAME;
 /// others, with smaller ones the scheduler is called for every frame of 64 KiB.
 const BATCHES_PER_TURN: usize = 4;
 
+/// How often a link looks at the clock between two pings. Chosen: a link is cut that much of a ping interval late at most.
+const LOOKS_PER_PING: u32 = 2;
+
 /// Time for the closing handshake, in which the last frames reach a client that is still sending. Chosen: a slow network.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -44,8 +47,9 @@ pub(super) struct Task {
     /// Whether the core had nothing more for this link when it was last asked.
     all_taken: bool,
     stage: Stage,
-    /// Rings when a ping is due; once the link is closing, when that has taken too long.
+    /// Rings when it is time to look; once the link is closing, when that has taken too long.
     clock: Pin<Box<Sleep>>,
+    looks: u32,
     silent_for: Duration,
 }
 
@@ -68,7 +72,7 @@ impl Task {
         let binding = connection.binding();
         let nonce = random();
         let id = shared.with_state(|core, now| core.handle_open(now, origin, binding, nonce));
-        let clock = sleep(shared.ping_interval);
+        let clock = sleep(shared.ping_interval / LOOKS_PER_PING);
         Self {
             shared,
             connection,
@@ -79,6 +83,7 @@ impl Task {
             all_taken: false,
             stage: Stage::Open,
             clock: Box::pin(clock),
+            looks: 0,
             silent_for: Duration::ZERO,
         }
     }
@@ -187,20 +192,20 @@ impl Task {
 
     /// Pings, cuts a link that has been silent for too long, and ends one that doesn't close in time.
     ///
-    /// Silence is counted in whole ping intervals, so that reading costs no look at the clock: a link is cut at the first ping
-    /// that is due when the limit has passed.
+    /// Silence is counted from look to look, so that reading costs no look at the clock.
     fn look_at_the_clock(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+        let interval = self.shared.ping_interval / LOOKS_PER_PING;
         while self.clock.as_mut().poll(cx).is_ready() {
             if self.stage != Stage::Open {
                 return Err(Over);
             }
-            self.clock.as_mut().reset(Instant::now() + self.shared.ping_interval);
-            self.silent_for =
-                if self.connection.take_heard() { Duration::ZERO } else { self.silent_for + self.shared.ping_interval };
+            self.clock.as_mut().reset(Instant::now() + interval);
+            self.looks = self.looks.wrapping_add(1);
+            self.silent_for = if self.connection.take_heard() { Duration::ZERO } else { self.silent_for + interval };
             if self.silent_for >= self.shared.silence_limit {
                 return Err(Over);
             }
-            if !self.connection.is_blocked() {
+            if self.looks.is_multiple_of(LOOKS_PER_PING) && !self.connection.is_blocked() {
                 self.connection.ping();
             }
         }
