@@ -45,7 +45,7 @@ impl Member {
                 Section::Messages(messages) => {
                     let receive = &mut peer.receive[lane.index()];
                     let before = handed.len();
-                    let mut fresh = receive.handle_floor(messages.floor);
+                    receive.handle_floor(messages.floor);
                     // Numbers end below 2^64: what lies beyond is nobody's message.
                     for (number, message) in (messages.first..u64::MAX).zip(messages.messages) {
                         match receive.handle_message(lane, number, message, &mut handed) {
@@ -53,7 +53,7 @@ impl Member {
                             Err(_) => cx.counters.refused_messages += 1,
                         }
                     }
-                    fresh |= handed[before..].iter().any(|message| is_prompt(message.header.kind)) || handed.len() == before;
+                    let fresh = handed[before..].iter().any(|message| is_prompt(message.header.kind)) || handed.len() == before;
                     peer.owe_receipt(lane, now, fresh);
                 }
                 Section::Chunk(chunk) => {

@@ -204,6 +204,7 @@ impl Peer {
     pub(super) fn say_everything(&mut self) {
         for lane in Lane::ALL {
             if self.receive[lane.index()].was_used() {
+                self.receive[lane.index()].say_again();
                 self.due.receipts[lane.index()] = true;
                 self.due.credits[lane.index()] = lane != Lane::Control;
             }
@@ -294,12 +295,13 @@ impl Peer {
         for lane in Lane::ALL {
             let at = lane.index();
             if self.due.receipts[at] {
-                let receipt = self.receive[at].receipt(lane);
+                let (receipt, said) = self.receive[at].receipt(lane);
                 let len = section::SECTION_HEADER_LEN + receipt.encoded_len();
                 if len <= room {
                     put_receipt(builder.buffer(), &receipt);
                     room -= len;
-                    self.due.receipts[at] = false;
+                    self.due.receipts[at] = self.receive[at].note_said(&said);
+                    left |= self.due.receipts[at];
                 } else {
                     left = true;
                 }

@@ -9,6 +9,7 @@
 
 mod credit;
 mod numbers;
+mod outcomes;
 mod receive;
 mod send;
 #[cfg(test)]

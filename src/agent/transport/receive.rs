@@ -7,9 +7,10 @@ use thiserror::Error;
 
 use super::credit::{CLASSES, ReceiveCredit};
 use super::numbers::Numbers;
+use super::outcomes::{Outcomes, RECEIPT_RANGES, Said};
 use crate::agent::limits::{BODY_MAX, MESSAGE_OVERHEAD_MAX};
 use crate::agent::message::{MessageHeader, RefusalCode};
-use crate::agent::section::{Chunk, Credit, Receipt, RefusedNumber};
+use crate::agent::section::{Chunk, Credit, Receipt};
 use crate::agent::{message::CreditClass, message::MessageKind};
 use crate::proto::Lane;
 
@@ -19,13 +20,6 @@ const NUMBERS_AHEAD: u64 = 1 << 20;
 const RANGES: usize = 1_024;
 /// Most long messages that are being put together in one lane. A sender that keeps the rules sends them one after another.
 const PARTIALS: usize = 4;
-/// Most refusals kept until the sender has seen them; older ones are dropped, and their messages expire as unconfirmed.
-const REFUSALS: usize = 256;
-/// Ranges and refusals that one receipt names; with them it fits into a control frame.
-const RECEIPT_RANGES: usize = 12;
-const RECEIPT_REFUSALS: usize = 2;
-/// Longest reason of a refusal in a receipt, in bytes.
-const REASON_MAX: usize = 200;
 
 /// Why a message was not taken. It is not confirmed, so its sender learns by its expiry.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -63,9 +57,7 @@ pub struct ReceiveLane {
     /// (number that is waited for, number that waits)
     heirs: BTreeSet<(u64, u64)>,
     partial: BTreeMap<u64, Partial>,
-    done: Numbers,
-    refused: BTreeMap<u64, (RefusalCode, String)>,
-    floor: u64,
+    outcomes: Outcomes,
     credit: [ReceiveCredit; CLASSES],
 }
 
@@ -174,49 +166,39 @@ impl ReceiveLane {
         self.handle_message(lane, chunk.number, whole.bytes.freeze(), out)
     }
 
-    /// The lowest number whose outcome the sender still waits for. True if outcomes are left that it hasn't seen.
-    pub fn handle_floor(&mut self, floor: u64) -> bool {
-        if floor <= self.floor {
-            return false;
-        }
-        self.floor = floor;
-        self.done.forget_below(floor);
-        self.refused = self.refused.split_off(&floor);
-        self.refused.len() >= RECEIPT_REFUSALS || self.done.ranges() >= RECEIPT_RANGES
+    /// The lowest number whose outcome the sender still waits for.
+    pub fn handle_floor(&mut self, floor: u64) {
+        self.outcomes.handle_floor(floor);
     }
 
     /// The message was handled. Worth calling only for those that want it.
     pub fn done(&mut self, number: u64) {
-        if number >= self.floor && self.done.ranges() < RANGES {
-            self.done.insert(number);
-        }
+        self.outcomes.done(number);
     }
 
     /// The message was not handled, and will not be.
     pub fn refuse(&mut self, number: u64, code: RefusalCode, reason: &str) {
-        if number < self.floor {
-            return;
-        }
-        let mut end = reason.len().min(REASON_MAX);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.refused.insert(number, (code, reason[..end].to_owned()));
-        if self.refused.len() > REFUSALS {
-            self.refused.pop_first();
-        }
+        self.outcomes.refuse(number, code, reason);
     }
 
-    /// What the sender should know by now.
-    pub fn receipt(&self, lane: Lane) -> Receipt {
+    /// What the sender should know by now, and what of it are outcomes.
+    pub fn receipt(&self, lane: Lane) -> (Receipt, Said) {
+        let said = self.outcomes.next();
         let mut receipt = Receipt::new(lane, self.got.below());
         receipt.delivered = self.got.beyond().take(RECEIPT_RANGES).map(|(first, end)| first..end).collect();
-        let lowest = (self.done.below() > self.floor).then(|| self.floor..self.done.below());
-        receipt.done = lowest.into_iter().chain(self.done.beyond().map(|(first, end)| first..end)).take(RECEIPT_RANGES).collect();
-        let refused = self.refused.iter().take(RECEIPT_REFUSALS);
-        receipt.refused =
-            refused.map(|(&number, (code, reason))| RefusedNumber { number, code: *code, reason: reason.clone() }).collect();
-        receipt
+        receipt.done = said.done.clone();
+        receipt.refused = said.refused.clone();
+        (receipt, said)
+    }
+
+    /// The receipt was written. True if another one has more to say.
+    pub fn note_said(&mut self, said: &Said) -> bool {
+        self.outcomes.note_said(said)
+    }
+
+    /// Receipts may have been lost: outcomes are said again.
+    pub fn say_again(&mut self) {
+        self.outcomes.say_again();
     }
 
     /// Whether anything ever came in this lane, so that a receipt has something to say.

@@ -99,7 +99,7 @@ proptest! {
                 }
             }
             if calm || fates.next().expect("a cycle") > 1 {
-                sender.handle_receipt(&receiver.receipt(Lane::Normal), &mut settled);
+                sender.handle_receipt(&receiver.receipt(Lane::Normal).0, &mut settled);
             }
             if settled.len() == sent.len() && sender.undelivered().count() == 0 {
                 break;
@@ -203,7 +203,8 @@ fn outcomes_are_repeated_until_the_floor_has_passed() {
     receive(&mut receiver, &build(&mut sender).expect("there is credit").0, &mut out);
     receiver.done(1);
     receiver.refuse(2, RefusalCode::Application, "not today");
-    let (mut settled, receipt) = (Vec::new(), receiver.receipt(Lane::Normal));
+    let (mut settled, (receipt, said)) = (Vec::new(), receiver.receipt(Lane::Normal));
+    receiver.note_said(&said);
     sender.handle_receipt(&receipt, &mut settled);
     let states: Vec<_> = settled.iter().map(|(token, state, _)| (*token, state.clone())).collect();
     let refused = ReceiptState::Refused { code: RefusalCode::Application, reason: "not today".into() };
@@ -217,12 +218,12 @@ fn outcomes_are_repeated_until_the_floor_has_passed() {
             (3, refused)
         ]
     );
-    assert_eq!(receiver.receipt(Lane::Normal), receipt, "it says so again, because the receipt may have been lost");
+    assert_eq!(receiver.receipt(Lane::Normal).0, receipt, "it says so again, because the receipt may have been lost");
     receiver.done(0);
-    sender.handle_receipt(&receiver.receipt(Lane::Normal), &mut settled);
+    sender.handle_receipt(&receiver.receipt(Lane::Normal).0, &mut settled);
     sender.push(outbound(4, 0, 10));
     receive(&mut receiver, &build(&mut sender).expect("there is credit").0, &mut out);
-    assert!(receiver.receipt(Lane::Normal).refused.is_empty(), "the floor has passed");
+    assert!(receiver.receipt(Lane::Normal).0.refused.is_empty(), "the floor has passed");
 }
 
 #[test]
