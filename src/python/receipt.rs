@@ -1,10 +1,13 @@
 //! Receipts: what is known about each sent message, readable at any time without asking the agent.
 //!
-//! The state is a number in memory that the driver raises and Python reads. Nothing crosses into Python unless somebody watches.
+//! A state is a byte in memory that the driver raises and Python reads; nothing crosses into Python unless somebody watches. The bytes of
+//! messages that were sent one after the other lie side by side on a *page*, so that a burst neither allocates nor searches for each
+//! of its messages.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::array;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -20,6 +23,9 @@ const REFUSED: u8 = 4;
 const EXPIRED: u8 = 5;
 const FAILED: u8 = 6;
 
+/// Receipts on a page: the bits of a word. A page stays as long as one of its receipts can change or is held.
+const PAGE_LENGTH: usize = 64;
+
 pub(super) fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let states = [
         ("QUEUED", QUEUED),
@@ -34,108 +40,138 @@ pub(super) fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// The state of one sent message. Reading it costs nothing; changes are reported only after `watch()`.
-#[pyclass(frozen, module = "a2alinker._core")]
-pub(super) struct Receipt(pub(super) Arc<Cell>);
+#[derive(Clone)]
+#[pyclass(frozen, skip_from_py_object, module = "a2alinker._core")]
+pub(super) struct Receipt {
+    token: Token,
+    message_id: MessageId,
+    page: Arc<Page>,
+}
 
 #[pymethods]
 impl Receipt {
     #[getter]
     fn token(&self) -> Token {
-        self.0.token
+        self.token
     }
 
     #[getter]
     fn state(&self) -> u8 {
-        self.0.state.load(Ordering::Acquire)
+        self.page.states[place_of(self.token)].load(Ordering::Acquire)
     }
 
     #[getter]
-    fn reason(&self) -> &str {
-        self.0.reason()
+    fn reason(&self) -> String {
+        self.page.reason(self.token)
     }
 
     #[getter]
     fn message_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.0.message_id.as_bytes())
+        PyBytes::new(py, self.message_id.as_bytes())
     }
 
     /// Has each change reported from here on, and returns the state at this moment.
     fn watch(&self) -> u8 {
-        self.0.is_watched.store(true, Ordering::SeqCst);
-        self.0.state.load(Ordering::SeqCst)
+        self.page.watched.fetch_or(bit_of(self.token), Ordering::SeqCst);
+        self.page.states[place_of(self.token)].load(Ordering::SeqCst)
     }
 }
 
 /// What the driver writes and Python reads.
-pub(super) struct Cell {
-    token: Token,
-    message_id: MessageId,
-    /// The sender waits for `DONE`, so `DELIVERED` isn't the end.
-    until_done: bool,
-    state: AtomicU8,
-    is_watched: AtomicBool,
-    /// Set before the state that it explains.
-    reason: OnceLock<String>,
+struct Page {
+    states: [AtomicU8; PAGE_LENGTH],
+    /// A bit for each receipt that is watched.
+    watched: AtomicU64,
+    /// Why messages were refused. Set before the state that it explains.
+    reasons: Mutex<BTreeMap<Token, String>>,
 }
 
-impl Cell {
-    fn reason(&self) -> &str {
-        self.reason.get().map_or("", String::as_str)
+impl Page {
+    fn reason(&self, token: Token) -> String {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).get(&token).cloned().unwrap_or_default()
     }
+}
+
+/// What the agent's side knows about the receipts of a page.
+struct Sheet {
+    page: Arc<Page>,
+    ids: [MessageId; PAGE_LENGTH],
+    /// A bit for each receipt whose state can still change.
+    open: u64,
+    /// A bit for each whose sender waits for `DONE`, so that `DELIVERED` isn't the end.
+    until_done: u64,
+}
+
+impl Sheet {
+    fn new() -> Self {
+        let page =
+            Page { states: array::from_fn(|_| AtomicU8::new(QUEUED)), watched: AtomicU64::new(0), reasons: Mutex::default() };
+        Self { page: Arc::new(page), ids: [MessageId::ZERO; PAGE_LENGTH], open: 0, until_done: 0 }
+    }
+
+    fn open_receipts(&self, page: u64) -> impl Iterator<Item = Receipt> {
+        let first = page * PAGE_LENGTH as u64;
+        let open = (first..first + PAGE_LENGTH as u64).filter(|token| self.open & bit_of(*token) != 0);
+        open.map(|token| self.receipt(token))
+    }
+
+    fn receipt(&self, token: Token) -> Receipt {
+        Receipt { token, message_id: self.ids[place_of(token)], page: Arc::clone(&self.page) }
+    }
+}
+
+fn page_of(token: Token) -> u64 {
+    token / PAGE_LENGTH as u64
+}
+
+fn place_of(token: Token) -> usize {
+    token as usize % PAGE_LENGTH
+}
+
+fn bit_of(token: Token) -> u64 {
+    1 << place_of(token)
 }
 
 /// A change that somebody watches.
 pub(super) struct Change {
+    pub(super) token: Token,
     pub(super) state: u8,
-    cell: Arc<Cell>,
-}
-
-impl Change {
-    pub(super) fn token(&self) -> Token {
-        self.cell.token
-    }
-
-    pub(super) fn reason(&self) -> &str {
-        self.cell.reason()
-    }
+    pub(super) reason: String,
 }
 
 /// The receipts whose state can still change, and those of the calls that are open.
 #[derive(Default)]
 pub(super) struct Receipts {
-    open: HashMap<Token, Arc<Cell>>,
-    by_call: HashMap<Token, Arc<Cell>>,
+    sheets: BTreeMap<u64, Box<Sheet>>,
+    by_call: BTreeMap<Token, Receipt>,
 }
 
 impl Receipts {
     /// Begins the receipt of a message that was just queued.
     pub(super) fn begin(&mut self, token: Token, message_id: MessageId, until_done: bool) -> Receipt {
-        let cell = Arc::new(Cell {
-            token,
-            message_id,
-            until_done,
-            state: AtomicU8::new(QUEUED),
-            is_watched: AtomicBool::new(false),
-            reason: OnceLock::new(),
-        });
-        self.open.insert(token, Arc::clone(&cell));
-        Receipt(cell)
+        let sheet = self.sheets.entry(page_of(token)).or_insert_with(|| Box::new(Sheet::new()));
+        sheet.ids[place_of(token)] = message_id;
+        sheet.open |= bit_of(token);
+        if until_done {
+            sheet.until_done |= bit_of(token);
+        }
+        sheet.receipt(token)
     }
 
     /// Begins the receipt of the request that a call has out at this moment.
     pub(super) fn begin_call(&mut self, call: Token, agent: &Agent) -> Option<Receipt> {
         let (token, message_id, _) = agent.request_of(call)?;
-        if let Some(cell) = self.by_call.get(&call).filter(|cell| cell.token == token) {
-            return Some(Receipt(Arc::clone(cell)));
+        if let Some(receipt) = self.by_call.get(&call).filter(|receipt| receipt.token == token) {
+            return Some(receipt.clone());
         }
         let receipt = self.begin(token, message_id, false);
-        self.by_call.insert(call, Arc::clone(&receipt.0));
+        self.by_call.insert(call, receipt.clone());
         Some(receipt)
     }
 
     /// Returns the receipt of a call's present attempt.
     pub(super) fn of_call(&self, call: Token) -> Option<Receipt> {
-        self.by_call.get(&call).map(|cell| Receipt(Arc::clone(cell)))
+        self.by_call.get(&call).cloned()
     }
 
     /// Forgets a call that is over.
@@ -145,31 +181,35 @@ impl Receipts {
 
     /// Notes a new state, and returns it if somebody watches.
     pub(super) fn change(&mut self, token: Token, state: ReceiptState) -> Option<Change> {
-        let cell = self.open.get(&token)?;
-        let (state, reason) = match state {
-            ReceiptState::Queued => (QUEUED, None),
-            ReceiptState::Unknown => (UNKNOWN, None),
-            ReceiptState::Delivered => (DELIVERED, None),
-            ReceiptState::Done => (DONE, None),
-            ReceiptState::Refused { reason, .. } => (REFUSED, Some(reason)),
-            ReceiptState::Expired => (EXPIRED, None),
-            ReceiptState::Failed => (FAILED, None),
+        let sheet = self.sheets.get_mut(&page_of(token)).filter(|sheet| sheet.open & bit_of(token) != 0)?;
+        let page = &sheet.page;
+        let state = match state {
+            ReceiptState::Queued => QUEUED,
+            ReceiptState::Unknown => UNKNOWN,
+            ReceiptState::Delivered => DELIVERED,
+            ReceiptState::Done => DONE,
+            ReceiptState::Refused { reason, .. } => {
+                page.reasons.lock().unwrap_or_else(PoisonError::into_inner).insert(token, reason);
+                REFUSED
+            }
+            ReceiptState::Expired => EXPIRED,
+            ReceiptState::Failed => FAILED,
         };
-        if let Some(reason) = reason {
-            cell.reason.get_or_init(|| reason);
-        }
-        cell.state.store(state, Ordering::SeqCst);
-        let change = cell.is_watched.load(Ordering::SeqCst).then(|| Change { state, cell: Arc::clone(cell) });
-        if state > DELIVERED || state == DELIVERED && !cell.until_done {
-            self.open.remove(&token);
+        page.states[place_of(token)].store(state, Ordering::SeqCst);
+        let is_watched = page.watched.load(Ordering::SeqCst) & bit_of(token) != 0;
+        let change = is_watched.then(|| Change { token, state, reason: page.reason(token) });
+        if state > DELIVERED || state == DELIVERED && sheet.until_done & bit_of(token) == 0 {
+            sheet.open &= !bit_of(token);
+            if sheet.open == 0 {
+                self.sheets.remove(&page_of(token));
+            }
         }
         change
     }
 
     /// Returns the receipts that are neither delivered nor settled otherwise.
     pub(super) fn outstanding(&self) -> Vec<Receipt> {
-        let mut cells: Vec<_> = self.open.values().filter(|cell| cell.state.load(Ordering::Acquire) < DELIVERED).collect();
-        cells.sort_unstable_by_key(|cell| cell.token);
-        cells.into_iter().map(|cell| Receipt(Arc::clone(cell))).collect()
+        let open = self.sheets.iter().flat_map(|(page, sheet)| sheet.open_receipts(*page));
+        open.filter(|receipt| receipt.state() < DELIVERED).collect()
     }
 }

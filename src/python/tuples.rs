@@ -86,7 +86,7 @@ impl<'py> Tuples<'py> {
             Notice::LinkLost { error, retry_in } => (kind::LINK_LOST, PyErr::from(error), retry_in).into_pyobject(py).map(Some),
             Notice::Closed(error) => (kind::CLOSED, error.map(PyErr::from)).into_pyobject(py).map(Some),
             Notice::Peer { what, peer } => (kind::PEER, what, PeerInfo(peer)).into_pyobject(py).map(Some),
-            Notice::Receipt(change) => (kind::RECEIPT, change.token(), change.state, change.reason()).into_pyobject(py).map(Some),
+            Notice::Receipt(change) => (kind::RECEIPT, change.token, change.state, change.reason).into_pyobject(py).map(Some),
             Notice::Admitted { invite, peer } => (kind::ADMITTED, invite, PeerInfo(peer)).into_pyobject(py).map(Some),
             Notice::Event(event) => self.event(event),
         }
