@@ -346,16 +346,19 @@ async def test_events_tell_who_comes_and_goes() -> None:
         events = host.events()
         invite = await host.invite(kind="ticket", local=True)
         async with a2alinker.join("worker", invite) as worker:
-            peer_id = worker.id
-        seen: list[str] = []
+            peer = await host.wait_for(name="worker", timeout=10)
+            await (await host.send(peer, "hello")).delivered()
+        seen = []
         async with asyncio.timeout(20):
             async for event in events:
                 if isinstance(event, a2alinker.PeerEvent):
-                    assert event.peer.id == peer_id
+                    assert event.peer is peer
                     seen.append(event.what)
-                if seen and seen[-1] in ("gone", "left"):
+                if "left" in seen:
                     break
         assert seen[0] == "joined"
+        assert "up" in seen
+        assert peer.id not in host.peers, "its identity ended with its process"
 
 
 async def test_a_slow_reader_of_events_learns_that_it_missed_some() -> None:

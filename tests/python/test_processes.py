@@ -21,10 +21,11 @@ WORKER = """
 import asyncio, os, sys
 import a2alinker
 
-@a2alinker.skill(concurrency=4)
-async def work(seconds: float):
+@a2alinker.skill(concurrency=8)
+async def work(seconds: float, context: a2alinker.Context):
     yield os.getpid()
-    await asyncio.sleep(seconds)
+    if context.attempt == 1:
+        await asyncio.sleep(seconds)
 
 @a2alinker.skill
 async def stall() -> None:
@@ -70,19 +71,21 @@ async def test_the_work_of_a_killed_worker_is_finished_by_another() -> None:
         worker("two", host) as two,
     ):
         await until(lambda: len(host.discover(skill="work")) == 2)
-        calls = [host.call("work", 1.0) for _ in range(6)]
+        calls = [host.call("work", 600) for _ in range(6)]
         pids = [await anext(aiter(call)) for call in calls]
         victim, survivor = (one, two) if one.pid in pids else (two, one)
         orphans = [call for call, pid in zip(calls, pids, strict=True) if pid == victim.pid]
         assert orphans
         os.kill(victim.pid, signal.SIGKILL)
-        assert await asyncio.gather(*calls) == [None] * 6
+        assert await asyncio.gather(*orphans) == [None] * len(orphans)
         survivors_name = "two" if survivor is two else "one"
         for call in orphans:
             assert call.attempt == 2
             assert call.peer is not None
             assert call.peer.name == survivors_name
             assert [part async for part in call] == [survivor.pid]
+        for call in calls:
+            assert call.cancel() is (call not in orphans)
 
 
 async def test_a_call_to_a_killed_peer_fails_as_gone() -> None:
