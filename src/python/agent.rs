@@ -264,8 +264,16 @@ impl Agent {
                 bytes: body::encode_arguments(args, kwargs).map_err(Error::from)?,
             },
         };
-        self.command(args.py(), move |core, now| Ok(core.agent.call(request, now)?))
+        let is_bound = request.to.is_some();
+        self.command(args.py(), move |core, now| {
+            let call = core.agent.call(request, now)?;
+            if is_bound {
+                core.application.receipts.begin_call(call, &core.agent);
+            }
+            Ok(call)
+        })
     }
+
     fn cancel(&self, py: Python<'_>, call: Token) -> PyResult<()> {
         runtime::check()?;
         self.with(py, move |core, now| {

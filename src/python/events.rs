@@ -1,9 +1,9 @@
 //! From the driver's thread to Python's, in batches: the queue, the bell and the tuples.
 //!
 //! The driver hands events over under the agent's lock; they are brought into the form of [`Notice`] there, wait in the queue, and become
-//! tuples (`tuples`) when Python drains it. The bell rings when the queue turns non-empty and falls silent when it has been emptied, so a burst costs
-//! one wake-up. The queue needs no bound of its own: messages and requests are bounded by the credit that the agent gave, everything else
-//! by what the application itself has under way.
+//! tuples (`tuples`) when Python drains it. The bell rings when the queue turns non-empty and falls silent when it has been emptied, so
+//! a burst costs one wake-up. The queue needs no bound of its own: messages and requests are bounded by the credit that the agent
+//! gave, everything else by what the application itself has under way.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -36,6 +36,8 @@ pub(super) enum Notice {
     },
     /// Any other event, as it came.
     Event(Event),
+    /// An event that tells nothing new by itself: it comes with the next one.
+    InPassing(Event),
 }
 
 /// What waits for Python.
@@ -49,9 +51,13 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     notices: VecDeque<Notice>,
+    /// One of them can't wait until something else happens.
+    is_due: bool,
     is_ringing: bool,
     /// How often the bell has rung.
     rings: u64,
+    /// A thread waits for the bell.
+    is_awaited: bool,
     is_abandoned: bool,
 }
 
@@ -67,10 +73,16 @@ impl Queue {
     /// Rings if something waits that nobody has been told of.
     pub(super) fn announce(&self) {
         let mut waiting = lock(&self.waiting);
-        if !waiting.is_ringing && !waiting.notices.is_empty() {
-            waiting.is_ringing = true;
-            waiting.rings += 1;
-            self.bell.ring();
+        if waiting.is_ringing || !waiting.is_due {
+            return;
+        }
+        waiting.is_ringing = true;
+        waiting.rings += 1;
+        let is_awaited = waiting.is_awaited;
+        // Whoever hears the bell wants the lock.
+        drop(waiting);
+        self.bell.ring();
+        if is_awaited {
             self.rung.notify_all();
         }
     }
@@ -81,16 +93,17 @@ impl Queue {
         if waiting.notices.len() > limit {
             return waiting.notices.drain(..limit).collect();
         }
-        if waiting.is_ringing {
-            waiting.is_ringing = false;
-            self.bell.silence();
-        }
+        waiting.is_due = false;
+        waiting.is_ringing = false;
+        // Also if it isn't thought to ring: it may have been about to when the last batch was taken.
+        self.bell.silence();
         std::mem::take(&mut waiting.notices)
     }
 
     /// Waits until the bell has rung more than `rings` times, and returns how often; nothing when the agent is gone.
     pub(super) fn wait_for_ring(&self, rings: u64) -> Option<u64> {
         let mut waiting = lock(&self.waiting);
+        waiting.is_awaited = true;
         while waiting.rings == rings && !waiting.is_abandoned {
             waiting = self.rung.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
@@ -104,7 +117,9 @@ impl Queue {
     }
 
     fn put(&self, notice: Notice) {
-        lock(&self.waiting).notices.push_back(notice);
+        let mut waiting = lock(&self.waiting);
+        waiting.is_due |= !matches!(notice, Notice::InPassing(_));
+        waiting.notices.push_back(notice);
     }
 }
 
@@ -154,6 +169,8 @@ impl Application for Desk {
                 self.admitted.push_back((id, invite));
                 return self.report_admitted(&view);
             }
+            // Whoever bound a call to a peer knows who has it.
+            Event::CallMoved { call, attempt: 1, .. } if self.receipts.of_call(call).is_some() => Notice::InPassing(event),
             Event::CallMoved { call, .. } => {
                 self.receipts.begin_call(call, view.agent);
                 Notice::Event(event)

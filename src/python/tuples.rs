@@ -88,7 +88,7 @@ impl<'py> Tuples<'py> {
             Notice::Peer { what, peer } => (kind::PEER, what, PeerInfo(peer)).into_pyobject(py).map(Some),
             Notice::Receipt(change) => (kind::RECEIPT, change.token, change.state, change.reason).into_pyobject(py).map(Some),
             Notice::Admitted { invite, peer } => (kind::ADMITTED, invite, PeerInfo(peer)).into_pyobject(py).map(Some),
-            Notice::Event(event) => self.event(event),
+            Notice::Event(event) | Notice::InPassing(event) => self.event(event),
         }
     }
 
