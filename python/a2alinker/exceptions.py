@@ -96,7 +96,7 @@ class SwitchboardUnreachable(LinkError, code="switchboard_unreachable", retryabl
 class SwitchboardRefused(LinkError, code="switchboard_refused", retryable=True):
     """The switchboard answered and refused the link.
 
-    `reason` is its word for it: `full`, `rate`, `shutting down`, `version`, `authentication`, `certificate expired` and so on.
+    `reason` is its word for it: `full`, `rate`, `shutting down`, `version`, `authentication` and so on.
     `retry_after` is in seconds, 0 where it didn't say.
     """
 

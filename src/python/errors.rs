@@ -128,6 +128,7 @@ impl Face {
             },
             LinkError::Lost(_) | LinkError::Silent(_) | LinkError::ShuttingDown => Self::new("LinkClosed", error),
             LinkError::Rejected { code: RejectCode::UnknownMailbox, .. } => Self::new("InviteUnknown", error),
+            LinkError::Rejected { code: RejectCode::CertificateExpired, .. } => Self::new("CertificateExpired", error),
             LinkError::Rejected { code, .. } => Self::new("SwitchboardRefused", error).with_text("reason", word_for(*code)),
             LinkError::Protocol(_) => Self::new("ProtocolError", error),
             LinkError::MailboxRefused => Self::new("SwitchboardRefused", error).with_text("reason", word_for(RejectCode::Full)),
