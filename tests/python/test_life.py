@@ -345,7 +345,7 @@ async def test_events_tell_who_comes_and_goes() -> None:
     async with a2alinker.host("host") as host:
         events = host.events()
         invite = await host.invite(kind="ticket", local=True)
-        async with a2alinker.join("worker", invite) as worker:
+        async with a2alinker.join("worker", invite):
             peer = await host.wait_for(name="worker", timeout=10)
             await (await host.send(peer, "hello")).delivered()
         seen = []

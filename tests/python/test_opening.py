@@ -241,8 +241,8 @@ async def test_a_switchboard_where_nobody_answers_is_unreachable() -> None:
 async def test_something_else_at_the_address_is_a_protocol_error() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-        await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
@@ -252,14 +252,8 @@ async def test_something_else_at_the_address_is_a_protocol_error() -> None:
 
 
 async def test_silence_at_the_address_is_a_timeout_or_unreachable() -> None:
-    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises((TimedOut, SwitchboardUnreachable)):
-            await a2alinker.host("host", switchboard=f"ws://127.0.0.1:{port}", timeout=0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises((TimedOut, SwitchboardUnreachable)):
+        await a2alinker.host("host", switchboard=f"ws://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
 
 
 async def test_a_port_in_use_is_an_error_that_names_it() -> None:
@@ -336,9 +330,12 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_trusted() -> None:
 
 
 async def test_a_changed_certificate_is_not_trusted_by_those_who_have_the_ticket() -> None:
-    async with Switchboard("0.0.0.0:0") as before, Switchboard("0.0.0.0:0") as after:
-        async with a2alinker.host("host", switchboard=f"wss://0.0.0.0:{before.port}#{before.pin}") as host:
-            ticket = str(await host.invite(kind="ticket", local=True))
-            restarted = f"wss://0.0.0.0:{after.port}#{before.pin}"
-            with pytest.raises(UntrustedSwitchboard):
-                await a2alinker.join("worker", ticket, switchboard=restarted)
+    async with (
+        Switchboard("0.0.0.0:0") as before,
+        Switchboard("0.0.0.0:0") as after,
+        a2alinker.host("host", switchboard=f"wss://0.0.0.0:{before.port}#{before.pin}") as host,
+    ):
+        ticket = str(await host.invite(kind="ticket", local=True))
+        restarted = f"wss://0.0.0.0:{after.port}#{before.pin}"
+        with pytest.raises(UntrustedSwitchboard):
+            await a2alinker.join("worker", ticket, switchboard=restarted)
