@@ -16,8 +16,9 @@
 //! Locks are taken in the order link, core, and held for moments, never across a wait. The driver calls nothing of the application's
 //! but [`Application::handle_event`], and rings its bell after the lock is open again.
 
-use std::future::Future;
-use std::pin::Pin;
+mod connect;
+mod driver;
+
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -25,15 +26,14 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::{Sleep, sleep_until};
 
 use super::Error;
 use super::address::Address;
-use super::connect::{Connecting, connect_any};
 use super::tls::Trust;
 use super::ws::Connection;
-use crate::agent::{Agent, CloseReason, Command, ConnectFailure, Event, LinkError};
-use crate::proto::{Binding, Now};
+use crate::agent::{Agent, Command, Event};
+use crate::proto::Now;
+use driver::Driver;
 
 /// Frames read before they are handed over. Chosen: enough to spread the cost of the lock, few enough that an urgent reply doesn't
 /// wait behind more than a millisecond of opening.
@@ -42,12 +42,6 @@ const FRAMES_AT_ONCE: usize = 32;
 /// Bytes gathered from the agent before they are written, and the most that [`Client::flush`] writes on the caller's thread. Chosen: what
 /// one system call carries well, and less than 0.1 ms of sealing.
 const WRITE_AT_ONCE: usize = 64 * 1024;
-
-/// Times the driver goes around before it lets other tasks of its thread run.
-const ROUNDS: usize = 8;
-
-/// How long an ended link may take to say goodbye.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What an agent's events are handed to.
 pub trait Application: Send + 'static {
@@ -61,7 +55,7 @@ pub struct View<'a> {
     pub agent: &'a Agent,
     /// Address of the switchboard that it is or was linked to.
     pub switchboard: &'a str,
-    /// Why the last attempt to connect failed, for whoever takes it first; it stands behind [`LinkError::Connect`].
+    /// Why the last attempt to connect failed, for whoever takes it first; it stands behind [`LinkError::Connect`](crate::agent::LinkError::Connect).
     pub failure: &'a mut Option<Error>,
 }
 
@@ -72,9 +66,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts at zero.
-    #[allow(clippy::new_without_default, reason = "two clocks differ")]
-    pub fn new() -> Self {
+    /// Starts a clock at zero.
+    pub fn start() -> Self {
         Self { start: Instant::now() }
     }
 
@@ -153,17 +146,7 @@ impl<A: Application> Client<A> {
             waker: OnceLock::new(),
             bell: Box::new(bell),
         });
-        let driver = Driver {
-            shared: Arc::clone(&shared),
-            addresses,
-            trust,
-            connecting: None,
-            closing: None,
-            timer: None,
-            frames_in: Vec::new(),
-            frames_out: Vec::new(),
-            is_over: false,
-        };
+        let driver = Driver::new(Arc::clone(&shared), addresses, trust);
         Self { shared, driver: runtime.spawn(driver) }
     }
 
@@ -194,7 +177,7 @@ impl<A: Application> Client<A> {
 }
 
 impl<A: Application> Drop for Client<A> {
-    /// Ends the agent. The driver takes leave by itself, in no more than [`CLOSE_LIMIT`].
+    /// Ends the agent. The driver takes leave by itself, within [`driver::CLOSE_LIMIT`].
     fn drop(&mut self) {
         if !self.driver.is_finished() {
             self.with(|core, now| core.agent.close(now));
@@ -313,190 +296,6 @@ impl Link {
             }
         }
         true
-    }
-}
-
-/// The task. It ends when the agent is over and its socket is closed.
-struct Driver<A: Application> {
-    shared: Arc<Shared<A>>,
-    addresses: Vec<Address>,
-    trust: Trust,
-    connecting: Option<Connecting>,
-    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    timer: Option<(Duration, Pin<Box<Sleep>>)>,
-    frames_in: Vec<Bytes>,
-    frames_out: Vec<Bytes>,
-    is_over: bool,
-}
-
-impl<A: Application> Future for Driver<A> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let driver = &mut *self;
-        driver.shared.waker.get_or_init(|| cx.waker().clone());
-        for _ in 0..ROUNDS {
-            if driver.closing.as_mut().is_some_and(|closing| closing.as_mut().poll(cx).is_ready()) {
-                driver.closing = None;
-            }
-            if driver.is_over {
-                // The farewell is said when the task is dropped, which is now or when the socket is closed.
-                return if driver.closing.is_none() { Poll::Ready(()) } else { Poll::Pending };
-            }
-            if !driver.go_around(cx) && driver.poll_timer(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-impl<A: Application> Driver<A> {
-    /// Reads, hands over, writes and obeys; tells whether there may be more to do at once.
-    fn go_around(&mut self, cx: &mut Context<'_>) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let mut link = lock(&shared.link);
-        let connected = self.poll_connecting(&mut link, cx);
-        let has_more_input = link.read(&mut self.frames_in, cx);
-        // The socket may have become writable, which is why the task was woken.
-        link.write(&mut self.frames_out, cx);
-
-        let mut core = lock(&shared.core);
-        let now = shared.clock.now();
-        match connected {
-            Some(Ok(binding)) => core.agent.handle_connected(binding, now),
-            Some(Err(error)) => core.agent.handle_disconnected(error, now),
-            None => {}
-        }
-        if let Link::Up(connection) = &mut *link
-            && connection.take_heard()
-        {
-            core.agent.handle_heard(now);
-        }
-        for frame in self.frames_in.drain(..) {
-            core.agent.handle_frame(frame, now);
-        }
-        if let Link::Broken(error) = &*link {
-            core.agent.handle_disconnected(LinkError::Lost(error.to_string()), now);
-            *link = Link::Down;
-        }
-        if core.agent.poll_timeout().is_some_and(|due| due <= now.monotonic) {
-            core.agent.handle_timeout(now);
-        }
-        let gathered = shared.gather(&mut core, link.is_writable(), &mut self.frames_out, now);
-        let commands = std::mem::take(&mut core.commands);
-        let is_over = core.farewell.is_some();
-        drop(core);
-
-        if gathered.has_events {
-            (shared.bell)();
-        }
-        link.write(&mut self.frames_out, cx);
-        for command in &commands {
-            self.obey(*command, &mut link);
-        }
-        if is_over {
-            self.write_rest(&mut link, cx);
-            self.obey(Command::Disconnect, &mut link);
-            self.is_over = true;
-        }
-        has_more_input
-            || gathered.has_more && link.is_writable()
-            || !commands.is_empty()
-            || is_over
-            || matches!(*link, Link::Broken(_))
-    }
-
-    fn poll_connecting(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Option<Result<Binding, LinkError>> {
-        let Poll::Ready(outcome) = self.connecting.as_mut()?.as_mut().poll(cx) else { return None };
-        self.connecting = None;
-        let mut core = lock(&self.shared.core);
-        match outcome {
-            Ok((address, connection)) => {
-                let binding = connection.binding();
-                core.switchboard = address.to_string();
-                core.failure = None;
-                *link = Link::Up(Box::new(connection));
-                Some(Ok(binding))
-            }
-            Err(error) => {
-                let reported = LinkError::Connect { kind: kind_of(&error), text: error.to_string() };
-                core.failure = Some(error);
-                Some(Err(reported))
-            }
-        }
-    }
-
-    fn obey(&mut self, command: Command, link: &mut Link) {
-        match command {
-            Command::Connect => self.connecting = Some(connect_any(self.addresses.clone(), self.trust.clone())),
-            Command::Disconnect => {
-                self.connecting = None;
-                if let Link::Up(connection) = std::mem::replace(link, Link::Down) {
-                    self.closing = Some(Box::pin(hang_up(*connection)));
-                }
-            }
-        }
-    }
-
-    /// Moves all that the agent still has to say into the connection, whose closing writes it.
-    fn write_rest(&mut self, link: &mut Link, cx: &mut Context<'_>) {
-        while link.is_writable() {
-            let gathered = self.shared.gather(&mut lock(&self.shared.core), true, &mut self.frames_out, self.shared.clock.now());
-            link.write(&mut self.frames_out, cx);
-            if !gathered.has_more {
-                break;
-            }
-        }
-    }
-
-    /// Waits for the time that was promised; ready means that the agent has to be asked again.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(wake_at) = lock(&self.shared.core).wake_at else {
-            self.timer = None;
-            return Poll::Pending;
-        };
-        let deadline = (self.shared.clock.start + wake_at).into();
-        let (armed_for, timer) = self.timer.get_or_insert_with(|| (wake_at, Box::pin(sleep_until(deadline))));
-        if *armed_for != wake_at {
-            *armed_for = wake_at;
-            timer.as_mut().reset(deadline);
-        }
-        timer.as_mut().poll(cx)
-    }
-}
-
-impl<A: Application> Drop for Driver<A> {
-    /// Hands over the last event, so that whoever waits for the end hears of it in any case.
-    fn drop(&mut self) {
-        let mut core = lock(&self.shared.core);
-        let unexpected =
-            || Event::Closed(Some(CloseReason::Refused(LinkError::Lost("the task of the agent was ended".to_owned()))));
-        let farewell = core.farewell.take().unwrap_or_else(unexpected);
-        core.hand_over(farewell);
-        drop(core);
-        (self.shared.bell)();
-    }
-}
-
-async fn hang_up(mut connection: Connection) {
-    let close = std::future::poll_fn(|cx| {
-        std::task::ready!(connection.poll_flush(cx))?;
-        connection.poll_close(cx)
-    });
-    // A switchboard that doesn't take the goodbye will notice the end of the connection.
-    let _ = tokio::time::timeout(CLOSE_LIMIT, close).await;
-}
-
-fn kind_of(error: &Error) -> ConnectFailure {
-    match error {
-        Error::Resolve { .. } => ConnectFailure::Name,
-        Error::TimedOut { .. } => ConnectFailure::TimedOut,
-        Error::UntrustedSwitchboard { .. } => ConnectFailure::Untrusted,
-        Error::Tls { .. } => ConnectFailure::Tls,
-        Error::NotASwitchboard { .. } => ConnectFailure::NotASwitchboard,
-        _ => ConnectFailure::Unreachable,
     }
 }
 

@@ -14,8 +14,6 @@
 pub mod address;
 #[cfg(feature = "client")]
 pub mod client;
-#[cfg(feature = "client")]
-mod connect;
 mod error;
 pub mod os;
 #[cfg(feature = "server")]

@@ -15,30 +15,27 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use super::arguments::{
+    Skill, config, content, encode_headers, fixed, lane_of, message_id, offer_of, peer_id, seconds, seed, thread_id,
+};
 use super::errors::Error;
 use super::events::{Desk, Queue};
 use super::peer::PeerInfo;
 use super::receipt::Receipt;
 use super::tuples::{Tuples, Unreadable};
 use super::{body, runtime};
-use crate::agent::{
-    self, CallRequest, Config, Content, ContentType, InviteTerms, Outgoing, Refusal, RefusalCode, SendError, SkillOffer, Token,
-};
+use crate::agent::{self, CallRequest, Content, ContentType, InviteTerms, Outgoing, Refusal, RefusalCode, SendError, Token};
 use crate::crypto::{Random, Rights, Ticket};
 use crate::net::address::Address;
 use crate::net::client::{self, Client, Clock};
 use crate::net::tls::Trust;
-use crate::net::{self, os};
-use crate::proto::{AgentId, Lane, MessageId, Now, ThreadId};
+use crate::proto::{AgentId, Now};
 
 /// Events in a batch unless the caller says otherwise. Chosen: about a millisecond of building tuples.
 const DRAIN_LIMIT: usize = 1024;
 
 /// How long the definition of a skill is waited for. Chosen: a peer that is linked answers within a round trip.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Name, tags, concurrency and definition of a skill.
-type Skill = (String, Vec<String>, u64, Vec<u8>);
 
 type Core = client::Core<Desk>;
 
@@ -430,9 +427,9 @@ impl Agent {
         let runtime = runtime::handle()?;
         py.detach(move || {
             let trust = ca_file.map_or_else(|| Ok(Trust::system()), |path| Trust::from_pem_file(&path))?;
-            let clock = Clock::new();
+            let clock = Clock::start();
             let agent = make(Random::from_seed(seed()?), clock.now())?;
-            let queue = Arc::new(Queue::new().map_err(|source| net::Error::Lost { source })?);
+            let queue = Arc::new(Queue::new().map_err(Error::System)?);
             let bell = Arc::clone(&queue);
             let (id, name) = (agent.id(), agent.name().to_owned());
             let swarm = agent.swarm().map(|swarm| swarm.to_string()).unwrap_or_default();
@@ -485,64 +482,4 @@ impl Drop for Agent {
             mem::forget(Arc::clone(&self.client));
         }
     }
-}
-
-fn config(
-    name: &str,
-    skills: Vec<Skill>,
-    peer_gone_after: f64,
-    outbox_bytes: Option<usize>,
-    outbox_messages: Option<usize>,
-) -> Result<Config, Error> {
-    let mut config = Config::new(name, seed()?);
-    config.skills = skills.into_iter().map(offer_of).collect();
-    config.peer_gone_after = seconds("peer_gone_after", peer_gone_after)?;
-    config.outbox_bytes = outbox_bytes.unwrap_or(config.outbox_bytes);
-    config.outbox_messages = outbox_messages.unwrap_or(config.outbox_messages);
-    Ok(config)
-}
-
-fn offer_of((name, tags, concurrency, definition): Skill) -> SkillOffer {
-    SkillOffer { name, tags, concurrency: u16::try_from(concurrency).unwrap_or(u16::MAX), definition }
-}
-
-fn seed() -> Result<[u8; 32], Error> {
-    Ok(os::random_seed().map_err(|source| net::Error::Lost { source })?)
-}
-
-fn content(body: &Bound<'_, PyAny>) -> Result<Content, Error> {
-    let (content_type, bytes) = body::encode(body)?;
-    Ok(Content { content_type, bytes })
-}
-
-fn encode_headers(headers: Option<&Bound<'_, PyDict>>) -> Result<Bytes, Error> {
-    Ok(headers.map(body::encode_headers).transpose()?.unwrap_or_default())
-}
-
-fn seconds(what: &str, seconds: f64) -> Result<Duration, Error> {
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| Error::Argument(format!("{what} must be a number of seconds, not {seconds}")))
-}
-
-fn lane_of(lane: u8) -> Result<Lane, Error> {
-    match Lane::try_from(lane) {
-        Ok(Lane::Control) | Err(_) => Err(Error::Argument(format!("lane must be 1 (urgent) to 4 (bulk), not {lane}"))),
-        Ok(lane) => Ok(lane),
-    }
-}
-
-fn peer_id(bytes: &[u8]) -> Result<AgentId, Error> {
-    fixed("the id of a peer", bytes).map(AgentId::from_bytes)
-}
-
-fn thread_id(bytes: &[u8]) -> Result<ThreadId, Error> {
-    fixed("thread", bytes).map(ThreadId::from_bytes)
-}
-
-fn message_id(bytes: &[u8]) -> Result<MessageId, Error> {
-    fixed("the id of a message", bytes).map(MessageId::from_bytes)
-}
-
-fn fixed<const N: usize>(what: &str, bytes: &[u8]) -> Result<[u8; N], Error> {
-    bytes.try_into().map_err(|_| Error::Argument(format!("{what} must have {N} bytes, not {}", bytes.len())))
 }

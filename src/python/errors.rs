@@ -3,6 +3,7 @@
 //! The classes are written in Python, where users read them, and are imported when the first one is raised; `code` and `retryable` are
 //! theirs. One function, [`Face::of`], holds the whole mapping.
 
+use std::io;
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -21,6 +22,8 @@ use crate::proto::{AgentId, RejectCode};
 pub(super) enum Error {
     /// The process was forked from the one in which the runtime's threads are.
     Forked,
+    /// The operating system refuses what every agent needs: threads, descriptors, random bytes.
+    System(io::Error),
     /// An argument from Python can't be used.
     Argument(String),
     /// The application's value can't be sent.
@@ -88,6 +91,7 @@ impl Face {
     fn of(error: &Error) -> Self {
         match error {
             Error::Forked => Self::new("Forked", ""),
+            Error::System(error) => Self::new("A2ALinkerError", error),
             Error::Argument(text) => Self::new("ConfigurationError", text),
             Error::Encode(error) => Self::new("BodyError", error),
             Error::Decode(error) => Self::new("ProtocolError", error),
@@ -263,7 +267,7 @@ pub(super) fn _error_samples() -> Vec<PyErr> {
 
 fn samples() -> Vec<Error> {
     let (peer, text, time) = (AgentId::ZERO, || "text".to_owned(), Duration::from_secs(2));
-    let io = || std::io::Error::from(std::io::ErrorKind::Other);
+    let io = || io::Error::from(io::ErrorKind::Other);
     let refusals = (0..=12).map(|code| CallError::Refused {
         code: RefusalCode::from(code),
         type_name: "ValueError".to_owned(),
@@ -338,6 +342,7 @@ fn samples() -> Vec<Error> {
     ];
     let plain = [
         Error::Forked,
+        Error::System(io()),
         Error::Argument(text()),
         Error::Decode(DecodeError { what: "what", offset: 0 }),
         Error::Ticket(TicketError::Damaged),

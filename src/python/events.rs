@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::errors::Error;
 use super::receipt::{Change, Receipts};
-use crate::agent::{Event, PeerChange, PeerView, Token};
+use crate::agent::{Event, LinkError, PeerChange, PeerView, Token};
 use crate::net::client::{Application, View};
 use crate::net::os::Bell;
 use crate::proto::AgentId;
@@ -149,9 +149,9 @@ impl Application for Desk {
             },
             Event::Linked => Notice::Linked { switchboard: view.switchboard.to_owned() },
             Event::LinkLost { error, retry_in } => {
-                let error = match view.failure.take() {
-                    Some(failure) => Error::Net(failure),
-                    None => Error::Link(error),
+                let error = match (&error, view.failure.take()) {
+                    (LinkError::Connect { .. }, Some(failure)) => Error::Net(failure),
+                    _ => Error::Link(error),
                 };
                 Notice::LinkLost { error, retry_in: retry_in.as_secs_f64() }
             }

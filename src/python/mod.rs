@@ -4,6 +4,7 @@
 //! here decides about the protocol, and nothing waits: what takes time answers later with an event (`events`).
 
 mod agent;
+mod arguments;
 mod body;
 mod errors;
 mod events;

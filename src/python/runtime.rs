@@ -7,7 +7,6 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -31,7 +30,7 @@ pub(super) fn handle() -> PyResult<&'static Handle> {
         return Ok(runtime.handle());
     }
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name("a2alinker").enable_all().build();
-    let runtime = runtime.map_err(|error| PyOSError::new_err(format!("can't start the threads of a2alinker: {error}")))?;
+    let runtime = runtime.map_err(Error::System)?;
     Ok(RUNTIME.get_or_init(|| runtime).handle())
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::Error;
-use super::address::Address;
-use super::tls::Trust;
-use super::ws::{self, Connection};
+use crate::net::Error;
+use crate::net::address::Address;
+use crate::net::tls::Trust;
+use crate::net::ws::{self, Connection};
 
 /// Head start of each address before the next one is tried beside it. RFC 8305 section 8.
 const HEAD_START: Duration = Duration::from_millis(250);
