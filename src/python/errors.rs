@@ -91,7 +91,7 @@ impl Face {
     fn of(error: &Error) -> Self {
         match error {
             Error::Forked => Self::new("Forked", ""),
-            Error::System(error) => Self::new("A2ALinkerError", error),
+            Error::System(error) => Self::new("LinkError", format!("the operating system refuses what a link needs: {error}")),
             Error::Argument(text) => Self::new("ConfigurationError", text),
             Error::Encode(error) => Self::new("BodyError", error),
             Error::Decode(error) => Self::new("ProtocolError", error),
