@@ -162,6 +162,17 @@ async def test_partial_answers_are_bounded() -> None:
         assert [len(part) async for part in host.call("flood", 100)] == [100_000] * 100, "a reader that keeps up gets everything"
 
 
+@pytest.mark.parametrize("skill", ["report", "report_in_thread", "count", "count_in_thread"])
+async def test_a_full_outbox_slows_a_handler_and_loses_nothing(skill: str) -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", local=True)
+        async with a2alinker.join("worker", invite, skills=SKILLS, outbox_messages=3):
+            await host.wait_for(skill=skill, timeout=10)
+            call = host.call(skill, 200)
+            assert len([part async for part in call]) == 200
+            await call
+
+
 async def test_a_second_reader_of_partial_answers_is_an_error() -> None:
     async with pair(SKILLS) as (host, _):
         call = host.call("sleep", 0.2)

@@ -341,6 +341,36 @@ def test_an_interrupt_ends_a_serving_program_quickly_and_quietly() -> None:
     assert time.monotonic() - began < 5
 
 
+async def test_a_loop_that_watches_no_descriptors_is_woken_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add_reader(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", add_reader)
+    async with pair([print]) as (host, worker):
+        for number in range(5000):
+            host.send_nowait(worker.name, number)
+        numbers = []
+        async for message in worker:
+            numbers.append(message.body)
+            if len(numbers) == 5000:
+                break
+        assert numbers == list(range(5000))
+
+
+async def test_the_core_hears_that_the_loop_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("a2alinker._loop.TICK", 0.01)
+    async with a2alinker.host("host") as host:
+        turns = []
+
+        class Core:
+            def turned(self) -> None:
+                turns.append(time.monotonic())
+
+        core, host._seam.core = host._seam.core, Core()  # type: ignore[assignment]
+        await until(lambda: len(turns) >= 3)
+        host._seam.core = core
+
+
 async def test_events_tell_who_comes_and_goes() -> None:
     async with a2alinker.host("host") as host:
         events = host.events()

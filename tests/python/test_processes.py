@@ -28,16 +28,11 @@ async def work(seconds: float, context: a2alinker.Context):
         await asyncio.sleep(seconds)
 
 @a2alinker.skill
-async def stall() -> None:
-    import time
-    time.sleep(3600)
-
-@a2alinker.skill
 def pid() -> int:
     return os.getpid()
 
 async def main():
-    async with a2alinker.join(sys.argv[1], skills=[work, stall, pid]) as agent:
+    async with a2alinker.join(sys.argv[1], skills=[work, pid]) as agent:
         print("ready", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
