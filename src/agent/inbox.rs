@@ -182,12 +182,24 @@ impl Member {
             if unread.wants_done {
                 self.mark_done(cx, &unread, now);
             }
-            if self.peers.get(&unread.sender).is_some_and(|peer| peer.run == unread.run) {
-                let Unread { sender, lane, cost, .. } = unread;
-                if self.give_back(sender, lane, super::message::CreditClass::Plain, cost) {
-                    self.touch(cx, sender, now);
-                }
-            }
+            self.give_back_unread(cx, &unread, now);
+        }
+    }
+
+    /// The application can't read this plain message: it is refused, and `consumed` doesn't count it.
+    pub(super) fn discard(&mut self, cx: &mut Shared, token: Token, reason: &str, now: Now) {
+        self.refuse_plain(cx, token, RefusalCode::Unsupported, reason, now);
+        let Ok(at) = self.inbox.unread.binary_search_by_key(&token, |unread| unread.token) else { return };
+        if let Some(unread) = self.inbox.unread.remove(at) {
+            self.give_back_unread(cx, &unread, now);
+        }
+    }
+
+    fn give_back_unread(&mut self, cx: &mut Shared, unread: &Unread, now: Now) {
+        let Unread { sender, lane, cost, .. } = *unread;
+        let is_same_run = self.peers.get(&sender).is_some_and(|peer| peer.run == unread.run);
+        if is_same_run && self.give_back(sender, lane, super::message::CreditClass::Plain, cost) {
+            self.touch(cx, sender, now);
         }
     }
 

@@ -395,6 +395,13 @@ impl Agent {
         if found { Ok(()) } else { Err(SendError::NotOpen { what: "message" }) }
     }
 
+    /// The application can't read a plain message, and doesn't count it as consumed: it is refused.
+    pub fn discard(&mut self, token: Token, reason: &str, now: Now) {
+        if let Ok((member, cx)) = self.member() {
+            member.discard(cx, token, reason, now);
+        }
+    }
+
     /// A plain message has been handled, ahead of its turn in [`consumed`](Self::consumed).
     pub fn done(&mut self, token: Token, now: Now) {
         if let Ok((member, cx)) = self.member() {

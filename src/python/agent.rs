@@ -392,6 +392,7 @@ impl Agent {
         dictionary.set_item("requests", health.requests)?;
         dictionary.set_item("ephemeral", health.ephemeral)?;
         dictionary.set_item("certificate_expiry_ms", health.certificate_expiry)?;
+        dictionary.set_item("unknown_frames", health.unknown_frames)?;
         dictionary.set_item("refused_frames", health.counters.refused_frames)?;
         dictionary.set_item("refused_messages", health.counters.refused_messages)?;
         dictionary.set_item("refused_cards", health.counters.refused_cards)?;
@@ -457,13 +458,11 @@ impl Agent {
         self.with(py, |core, now| {
             for message in unreadable {
                 match message {
-                    Unreadable::Delivery { token, is_request, error } => {
+                    Unreadable::Message { token, error } => core.agent.discard(token, &error.to_string(), now),
+                    Unreadable::Request { token, error } => {
                         let refusal = Refusal::new(RefusalCode::Unsupported, error.to_string());
                         // One that is over already needs no refusal.
                         let _ = core.agent.refuse(token, &refusal, now);
-                        if !is_request {
-                            core.agent.done(token, now);
-                        }
                     }
                     Unreadable::Progress { call } => core.agent.cancel(call, now),
                 }

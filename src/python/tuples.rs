@@ -56,8 +56,10 @@ pub(super) fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Something received whose body can't be read.
 pub(super) enum Unreadable {
-    /// A message or request: its sender is to be told.
-    Delivery { token: Token, is_request: bool, error: DecodeError },
+    /// A plain message: its sender is to be told.
+    Message { token: Token, error: DecodeError },
+    /// A request: likewise.
+    Request { token: Token, error: DecodeError },
     /// A partial answer: the call is over for the application, and its worker should stop.
     Progress { call: Token },
 }
@@ -129,7 +131,7 @@ impl<'py> Tuples<'py> {
         match self.contents(incoming) {
             Ok((body, headers)) => PyTuple::new(self.py, self.delivery(kind::MESSAGE, incoming, body, headers)?).map(Some),
             Err(error) => {
-                self.unreadable.push(Unreadable::Delivery { token: incoming.token, is_request: false, error });
+                self.unreadable.push(Unreadable::Message { token: incoming.token, error });
                 Ok(None)
             }
         }
@@ -143,7 +145,7 @@ impl<'py> Tuples<'py> {
                 PyTuple::new(self.py, [a, b, c, d, e, f, g, h, i, j, k, l, skill, attempt]).map(Some)
             }
             Err(error) => {
-                self.unreadable.push(Unreadable::Delivery { token: incoming.token, is_request: true, error });
+                self.unreadable.push(Unreadable::Request { token: incoming.token, error });
                 Ok(None)
             }
         }
