@@ -100,8 +100,7 @@ impl Member {
 
     /// A message whose turn it is.
     fn handle_message(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, message: HandedOver, now: Now) {
-        let HandedOver { number, header, body, cost } = message;
-        let class = header.kind.credit_class();
+        let HandedOver { number, header, body, class, cost } = message;
         match header.kind {
             MessageKind::Plain => self.handle_plain(cx, sender, lane, number, header, body, cost, now),
             MessageKind::Request => self.handle_request(cx, sender, lane, header, body, cost, now),
@@ -110,11 +109,13 @@ impl Member {
                 self.handle_answer_message(cx, sender, lane, header, body, now);
             }
             MessageKind::Cancel => self.handle_cancel(cx, sender, &header),
-            // Without the id of what was lost its sender took it back, and nobody misses it.
-            MessageKind::Gap if header.reply_to.is_some() => {
-                cx.emit(Event::Gap { peer: sender, lane, thread: header.thread.unwrap_or(ThreadId::ZERO) });
+            MessageKind::Gap => {
+                self.give_back(sender, lane, class, cost);
+                // Without the id of what was lost its sender took it back, and nobody misses it.
+                if header.reply_to.is_some() {
+                    cx.emit(Event::Gap { peer: sender, lane, thread: header.thread.unwrap_or(ThreadId::ZERO) });
+                }
             }
-            MessageKind::Gap => {}
             MessageKind::Card => {
                 self.give_back(sender, lane, class, cost);
                 // Cards come several ways; only one that brings news is worth its signatures.

@@ -153,6 +153,34 @@ impl TryFrom<u8> for CreditClass {
     }
 }
 
+/// The body of a gap: what the message in whose place it stands had cost its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub class: CreditClass,
+    /// Its encoded length.
+    pub cost: u32,
+}
+
+impl Lost {
+    pub fn encode(self) -> Bytes {
+        let mut out = BytesMut::with_capacity(5);
+        out.put_u8(self.class as u8);
+        out.put_u32(self.cost);
+        out.freeze()
+    }
+
+    /// Reads the body of a gap.
+    ///
+    /// # Errors
+    /// `Malformed` by the peer's fault.
+    pub fn decode(body: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(body);
+        let lost = Self { class: reader.u8()?.try_into()?, cost: reader.u32()? };
+        reader.finish("gap")?;
+        Ok(lost)
+    }
+}
+
 /// How the bytes of a body are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ContentType {

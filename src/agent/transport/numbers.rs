@@ -31,6 +31,13 @@ impl Numbers {
         number < self.below || self.beyond.range(..=number).next_back().is_some_and(|(_, &end)| number < end)
     }
 
+    /// Whether the number would make a range longer, not another one.
+    pub fn touches(&self, number: u64) -> bool {
+        number == self.below
+            || self.contains(number.saturating_add(1))
+            || number.checked_sub(1).is_some_and(|before| self.contains(before))
+    }
+
     /// Adds a number; false if it was there already.
     pub fn insert(&mut self, number: u64) -> bool {
         if number == self.below && self.beyond.is_empty() {

@@ -9,7 +9,7 @@ use super::credit::{CLASSES, ReceiveCredit};
 use super::numbers::Numbers;
 use super::outcomes::{Outcomes, RECEIPT_RANGES, Said};
 use crate::agent::limits::{BODY_MAX, MESSAGE_OVERHEAD_MAX};
-use crate::agent::message::{MessageHeader, RefusalCode};
+use crate::agent::message::{Lost, MessageHeader, RefusalCode};
 use crate::agent::section::{Chunk, Credit, Receipt};
 use crate::agent::{message::CreditClass, message::MessageKind};
 use crate::proto::Lane;
@@ -44,7 +44,8 @@ pub struct HandedOver {
     pub number: u64,
     pub header: MessageHeader,
     pub body: Bytes,
-    /// What to give back when it no longer takes memory.
+    /// What to give back, and in which class, when it no longer takes memory.
+    pub class: CreditClass,
     pub cost: u64,
 }
 
@@ -79,11 +80,11 @@ impl ReceiveLane {
         if self.got.contains(number) {
             return Ok(false);
         }
-        if number >= self.got.below() + NUMBERS_AHEAD || self.got.ranges() >= RANGES {
+        if number >= self.got.below() + NUMBERS_AHEAD || (self.got.ranges() >= RANGES && !self.got.touches(number)) {
             return Err(ReceiveError::TooFarAhead);
         }
-        let cost = encoded.len() as u64;
-        let Ok((header, body)) = MessageHeader::decode(encoded) else {
+        let len = encoded.len() as u64;
+        let Ok((header, body, class, cost)) = read(encoded, len) else {
             // It will not get better by being sent again.
             self.got.insert(number);
             self.refuse(number, RefusalCode::Unsupported, "the message is malformed");
@@ -95,21 +96,19 @@ impl ReceiveLane {
                 return Err(ReceiveError::WrongLane);
             }
         } else {
-            let credit = &mut self.credit[header.kind.credit_class().index()];
-            // A gap stands for a message that was paid for, or never was: either way it takes no memory.
-            if header.kind != MessageKind::Gap {
-                if !credit.admits(cost) {
-                    return Err(ReceiveError::OverCredit);
-                }
-                credit.receive(cost);
+            let credit = &mut self.credit[class.index()];
+            if !credit.admits(cost) {
+                return Err(ReceiveError::OverCredit);
             }
+            credit.receive(cost);
         }
         self.partial.remove(&number);
         self.got.insert(number);
         let before = u64::from(header.after).min(number);
-        let message = HandedOver { number, header, body, cost };
+        let message = HandedOver { number, header, body, class, cost };
         let waits_for = number - before;
-        if before > 0 && (!self.got.contains(waits_for) || self.held.contains_key(&waits_for)) {
+        let is_early = before > 0 && (!self.got.contains(waits_for) || self.held.contains_key(&waits_for));
+        if is_early {
             self.heirs.insert((waits_for, number));
             self.held.insert(number, message);
         } else {
@@ -224,4 +223,14 @@ impl ReceiveLane {
         }
         credits
     }
+}
+
+/// Reads a message, and what it costs its sender: a gap costs what the message in whose place it stands had cost.
+fn read(encoded: Bytes, len: u64) -> Result<(MessageHeader, Bytes, CreditClass, u64), crate::proto::Error> {
+    let (header, body) = MessageHeader::decode(encoded)?;
+    let (class, cost) = match header.kind {
+        MessageKind::Gap => Lost::decode(&body).map(|lost| (lost.class, u64::from(lost.cost)))?,
+        kind => (kind.credit_class(), len),
+    };
+    Ok((header, body, class, cost))
 }

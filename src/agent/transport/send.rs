@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::credit::{CLASSES, SendCredit};
 use crate::agent::event::{ReceiptState, Token};
-use crate::agent::message::{MessageHeader, MessageKind};
+use crate::agent::message::{Lost, MessageHeader, MessageKind};
 use crate::agent::section::{CHUNK_LIMIT, MESSAGE_OVERHEAD, MESSAGES_OVERHEAD, MessagesWriter, Receipt, put_chunk};
 use crate::proto::{MessageId, ThreadId};
 
@@ -29,6 +29,11 @@ impl Outbound {
 
     fn wants_done(&self) -> bool {
         self.header.wants_done
+    }
+
+    /// It needs no credit, as it is all that the control lane carries.
+    fn is_free(&self) -> bool {
+        self.header.kind == MessageKind::Cancel
     }
 
     fn is_gap(&self) -> bool {
@@ -203,8 +208,10 @@ impl SendLane {
             {
                 break;
             }
-            self.credit[class].take(cost as u64);
             let message = self.take_waiting(class)?;
+            if !message.is_free() {
+                self.credit[class].take(cost as u64);
+            }
             let number = self.next();
             let message = self.number(message, number, now);
             if cost > CHUNK_LIMIT {
@@ -235,7 +242,7 @@ impl SendLane {
                 .header
                 .thread
                 .is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.token));
-            if !self.credit[class].covers(message.cost() as u64) || !in_order {
+            if !(message.is_free() || self.credit[class].covers(message.cost() as u64)) || !in_order {
                 blocked = true;
             } else if best.is_none_or(|(token, _)| message.token < token) {
                 best = Some((message.token, class));
@@ -448,12 +455,14 @@ impl SendLane {
         }
         let Some(message) = entry.message.as_mut() else { return };
         settled.push((message.token, state, message.cost()));
+        let lost_credit =
+            Lost { class: message.header.kind.credit_class(), cost: u32::try_from(message.cost()).unwrap_or(u32::MAX) };
         let mut header = MessageHeader::new(message.header.id, MessageKind::Gap, 0, 0);
         header.after = message.header.after;
         header.thread = message.header.thread;
         header.reply_to = lost;
         message.header = header;
-        message.body = Bytes::new();
+        message.body = lost_credit.encode();
         if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
             self.chunking = None;
         }
