@@ -64,6 +64,8 @@ pub(super) struct Peer {
     pub(super) in_ring: [bool; Lane::COUNT],
     due: Due,
     resend_after: Duration,
+    /// When silence was last taken for loss; it isn't again before `resend_after` has passed, whether or not the link took anything since.
+    doubted_at: Duration,
     /// Its clock plus this is ours, in milliseconds.
     pub(super) clock_offset: i64,
     /// The first grants of the run were taken.
@@ -93,6 +95,7 @@ impl Peer {
             in_ring: Default::default(),
             due: Due::default(),
             resend_after: RESEND_MIN,
+            doubted_at: Duration::ZERO,
             clock_offset: 0,
             granted: false,
             timer: None,
@@ -144,13 +147,10 @@ impl Peer {
 
     /// The peer can't open what this session seals: nothing more is sent on it.
     pub(super) fn stop_sending_on(&mut self, id: SessionId) -> bool {
-        if self.pending.as_ref().is_some_and(|opening| opening.session == id) {
-            self.pending = None;
-        } else if self.sending == Some(id) {
-            self.sending = None;
-        } else {
+        if self.sending != Some(id) {
             return false;
         }
+        self.sending = None;
         self.send.iter_mut().for_each(SendLane::doubt_all);
         true
     }
@@ -367,12 +367,14 @@ impl Peer {
             any |= lane.doubt_sent_before(before);
         }
         if any {
+            self.doubted_at = now.monotonic;
             self.resend_after = (self.resend_after * 2).min(RESEND_MAX);
         }
     }
 
     fn silence_deadline(&self) -> Option<Duration> {
-        self.send.iter().filter_map(SendLane::oldest_under_way).min().map(|sent| sent + self.resend_after)
+        let oldest = self.send.iter().filter_map(SendLane::oldest_under_way).min()?;
+        Some(oldest.max(self.doubted_at) + self.resend_after)
     }
 
     /// When this peer has to be looked at again, given that its link is up.

@@ -294,14 +294,9 @@ impl Member {
         if peer.open_not_before > now.monotonic {
             return;
         }
-        let was_pending = peer.pending.as_ref().is_some_and(|pending| pending.session == session);
+        // An opening that is under way has its own deadline: its answer may already be on the way.
         if !peer.stop_sending_on(session) {
             return;
-        }
-        if was_pending {
-            // The prekey on its card is out of date; a newer card is on its way, or will be.
-            peer.failed_openings += 1;
-            peer.open_not_before = now.monotonic + (REOPEN_MIN * 2u32.saturating_pow(peer.failed_openings.min(5))).min(OPEN_MAX);
         }
         self.touch(cx, id, now);
     }
