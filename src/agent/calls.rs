@@ -16,6 +16,7 @@ use super::inbox::incoming;
 use super::limits::{CALLS_MAX, LAPSE_AFTER, TTL_MAX};
 use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind, Refusal, RefusalCode, SkillName};
+use super::roster::Presence;
 use crate::proto::{AgentId, Lane, MessageId, Now, ThreadId};
 
 /// How often calls are looked at for their limits. Chosen: limits are in seconds, and thousands of calls may be open.
@@ -99,6 +100,11 @@ impl Calls {
 }
 
 impl Call {
+    /// Whether this peer may be chosen for it.
+    fn admits(&self, peer: &AgentId) -> bool {
+        self.request.among.is_empty() || self.request.among.contains(peer)
+    }
+
     /// Whether another peer may do it as well.
     fn may_move(&self) -> bool {
         self.request.to.is_none() && self.request.skill.is_some()
@@ -252,9 +258,8 @@ impl Member {
         }
         let skill = call.request.skill.as_deref()?;
         let me = cx.identity.id();
-        let among = &call.request.among;
         let linked = self.roster.holders(skill).filter(|entry| entry.presence.is_linked()).map(|entry| entry.card.identity);
-        let candidates: Vec<AgentId> = linked.filter(|id| *id != me && (among.is_empty() || among.contains(id))).collect();
+        let candidates: Vec<AgentId> = linked.filter(|id| *id != me && call.admits(id)).collect();
         let fresh: Vec<AgentId> = candidates.iter().filter(|id| !call.avoided.contains(id)).copied().collect();
         let pool = if fresh.is_empty() { candidates } else { fresh };
         let draw = u64::from_be_bytes(cx.random.array());
@@ -411,7 +416,7 @@ impl Member {
         let everybody_is_busy = self
             .roster
             .holders(&skill)
-            .filter(|entry| entry.presence.is_linked())
+            .filter(|entry| entry.presence.is_linked() && call.admits(&entry.card.identity))
             .all(|entry| call.avoided.contains(&entry.card.identity));
         if everybody_is_busy {
             call.avoided.clear();
@@ -444,8 +449,15 @@ impl Member {
                 continue;
             }
             let Some(current) = call.current.as_mut() else { continue };
-            let linked = cx.link.is_up() && self.roster.get(&current.peer).is_some_and(|entry| entry.presence.is_linked());
-            if let Some(limit) = call.request.progress_timeout
+            let presence = self.roster.get(&current.peer).map(|entry| entry.presence);
+            let linked = cx.link.is_up() && presence.is_some_and(Presence::is_linked);
+            // A peer that was gone when the call was made has as long to come back as one that goes.
+            if cx.link.is_up()
+                && presence.is_none_or(Presence::is_gone)
+                && call.began + cx.config.peer_gone_after <= now.monotonic
+            {
+                over.push((*token, CallError::PeerGone(current.peer)));
+            } else if let Some(limit) = call.request.progress_timeout
                 && current.delivered
                 && call.last_progress + limit <= now.monotonic
             {
