@@ -55,6 +55,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// See [`BACKOFF_MIN`]. Chosen: below the ten seconds after which peers are taken for gone.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// A joiner whose link was up this recently tries again when its invite is unknown. Chosen: issuers come back from a lost link within it.
+pub const MAILBOX_PATIENCE: Duration = Duration::from_secs(30);
 /// After a bounce the receiver is left alone for at least this long.
 pub const BOUNCE_PAUSE: Duration = Duration::from_millis(100);
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::error::LinkError;
 use super::event::Command;
-use super::limits::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
+use super::limits::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAILBOX_PATIENCE};
 use super::transport::Built;
 use crate::crypto::Random;
 use crate::proto::limits::LINK_SILENCE;
@@ -86,6 +86,8 @@ pub(super) struct Link {
     /// Number of the first tracked frame.
     tracked_from: u64,
     last_heard: Duration,
+    /// When the link was last up, with these credentials.
+    last_up: Option<Duration>,
     unknown_frames: u64,
 }
 
@@ -101,6 +103,7 @@ impl Link {
             tracked: VecDeque::new(),
             tracked_from: 0,
             last_heard: now.monotonic,
+            last_up: None,
             unknown_frames: 0,
         }
     }
@@ -125,6 +128,7 @@ impl Link {
         self.credentials = credentials;
         self.reset();
         self.attempts = 0;
+        self.last_up = None;
         self.phase = Phase::Waiting { until: now.monotonic };
     }
 
@@ -181,7 +185,7 @@ impl Link {
             (_, ServerFrame::Reject(reject)) => {
                 let error = LinkError::Rejected { code: reject.code, text: reject.text };
                 let retry_after = Duration::from_millis(reject.retry_after_ms.into());
-                if is_final(reject.code) {
+                if self.is_final(reject.code, now) {
                     self.end();
                     LinkInput::Over(Some(error))
                 } else {
@@ -223,6 +227,7 @@ impl Link {
             (Phase::Greeting { .. }, ServerFrame::Welcome(_)) => {
                 self.phase = Phase::Up;
                 self.attempts = 0;
+                self.last_up = Some(now.monotonic);
                 LinkInput::Up
             }
             (Phase::Up, ServerFrame::Data(data)) => LinkInput::Data(data),
@@ -306,6 +311,22 @@ impl Link {
         LinkInput::Down { error, retry_in }
     }
 
+    /// Whether trying again can't help. A mailbox that was there a moment ago will be there again when its issuer is: a switchboard that
+    /// was started anew hears of it from them.
+    fn is_final(&self, code: RejectCode, now: Now) -> bool {
+        match code {
+            RejectCode::Full | RejectCode::Rate | RejectCode::ShuttingDown | RejectCode::TooSlow => false,
+            RejectCode::UnknownMailbox => self.last_up.is_none_or(|at| at + MAILBOX_PATIENCE <= now.monotonic),
+            RejectCode::Version
+            | RejectCode::Authentication
+            | RejectCode::CertificateExpired
+            | RejectCode::CertificateChain
+            | RejectCode::Malformed
+            | RejectCode::Binding
+            | RejectCode::Unknown(_) => true,
+        }
+    }
+
     fn end(&mut self) {
         self.reset();
         self.commands.push_back(Command::Disconnect);
@@ -322,20 +343,5 @@ impl Link {
     fn origin(&self, number: u64) -> Option<Origin> {
         let at = number.checked_sub(self.tracked_from)?;
         self.tracked.get(usize::try_from(at).ok()?).copied()
-    }
-}
-
-/// Whether trying again can't help.
-fn is_final(code: RejectCode) -> bool {
-    match code {
-        RejectCode::Full | RejectCode::Rate | RejectCode::ShuttingDown | RejectCode::TooSlow => false,
-        RejectCode::Version
-        | RejectCode::Authentication
-        | RejectCode::CertificateExpired
-        | RejectCode::CertificateChain
-        | RejectCode::UnknownMailbox
-        | RejectCode::Malformed
-        | RejectCode::Binding
-        | RejectCode::Unknown(_) => true,
     }
 }
