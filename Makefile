@@ -48,9 +48,9 @@ test-python: build
 controls:
 	@tools/controls
 
-# SEEDS=n: how many simulated networks; `make test` plays a thousand.
+# SEEDS=from..to: which simulated networks; `make test` plays a thousand. One number plays one, and shows all of it if it fails.
 soak:
-	@A2ALINKER_SEEDS=$(or $(SEEDS),100000) cargo test --quiet --locked --release --test simulation -- --nocapture
+	@A2ALINKER_SEEDS=$(or $(SEEDS),0..100000) cargo test --quiet --locked --release --test simulation -- --nocapture
 
 lint: lint-rust lint-python
 

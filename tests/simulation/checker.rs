@@ -1,0 +1,313 @@
+//! Holds a history against the guarantee of DESIGN: what an application may see, must see, and must never see.
+//!
+//! It knows nothing of frames, sessions or links. Each rule is a function with the words that a violation is reported by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use super::history::{History, Path, State, Uid, What, Who};
+
+#[cfg(test)]
+mod tests;
+
+/// How much later than its expiry a message may be handed over, apart from the time that the sender's opener or answer was under
+/// way: by that the receiver takes its clock to be behind.
+pub const TOLERANCE: Duration = Duration::from_secs(2);
+/// How long after its expiry a message may be without a final receipt.
+pub const SLACK: Duration = Duration::from_secs(2);
+/// How long a network has to be at rest until everything must have arrived: the longest pauses before linking, opening and
+/// sending again, one after another.
+pub const REST: Duration = Duration::from_secs(150);
+
+/// What was promised and not kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub rule: &'static str,
+    pub uid: Option<Uid>,
+    pub about: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.about)
+    }
+}
+
+/// When the network came to rest, and when the history ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    pub calm: Duration,
+    pub end: Duration,
+}
+
+/// Checks a whole history.
+pub fn check(history: &History, span: Span) -> Result<(), Violation> {
+    let messages = Messages::read(history)?;
+    messages.check(span)?;
+    check_calls(history, &messages.ended)
+}
+
+struct Message {
+    path: Path,
+    expires: Duration,
+    until_done: bool,
+    handed: Option<Duration>,
+    handled: bool,
+    declined: bool,
+    state: State,
+}
+
+#[derive(Default)]
+struct Messages {
+    by_uid: BTreeMap<Uid, Message>,
+    ended: BTreeMap<Who, Duration>,
+    last_on_path: BTreeMap<Path, Uid>,
+    /// By how much the clock of the second may seem to the first to be behind.
+    clock_errors: BTreeMap<(Who, Who), Duration>,
+}
+
+fn violated<T>(rule: &'static str, uid: Uid, about: String) -> Result<T, Violation> {
+    Err(Violation { rule, uid: Some(uid), about })
+}
+
+impl Messages {
+    /// Goes through the history once, and finds what is wrong at the moment when it happens.
+    fn read(history: &History) -> Result<Self, Violation> {
+        let mut messages = Self::default();
+        for record in &history.records {
+            match record.what {
+                What::Sent { message, path, expires, until_done } => {
+                    let state = State::Sent;
+                    let sent = Message { path, expires, until_done, handed: None, handled: false, declined: false, state };
+                    messages.by_uid.insert(message, sent);
+                }
+                What::Handed { message, path, intact } => messages.hand_over(message, path, intact, record.at)?,
+                What::Handled { message } => messages.get(message)?.handled = true,
+                What::Declined { message } => messages.get(message)?.declined = true,
+                What::Receipt { message, state } => messages.receive_receipt(message, state, record.at)?,
+                What::Greeted { from, took } => {
+                    let error = messages.clock_errors.entry((record.who, from)).or_default();
+                    *error = took.max(*error);
+                }
+                What::Ended => {
+                    messages.ended.insert(record.who, record.at);
+                }
+                _ => {}
+            }
+        }
+        Ok(messages)
+    }
+
+    fn get(&mut self, uid: Uid) -> Result<&mut Message, Violation> {
+        let unknown = Violation { rule: "made up", uid: Some(uid), about: format!("message {uid} was never sent") };
+        self.by_uid.get_mut(&uid).ok_or(unknown)
+    }
+
+    /// At most once, whole, in time, and in the order of its path.
+    fn hand_over(&mut self, uid: Uid, path: Path, intact: bool, at: Duration) -> Result<(), Violation> {
+        let message = self.get(uid)?;
+        if message.path != path {
+            return violated(
+                "redirected",
+                uid,
+                format!("message {uid} was sent on {:?} and handed over on {path:?}", message.path),
+            );
+        }
+        if !intact {
+            return violated("changed", uid, format!("message {uid} has another body than was sent"));
+        }
+        if let Some(before) = message.handed.replace(at) {
+            return violated("delivered twice", uid, format!("message {uid} was handed over at {before:?} and at {at:?}"));
+        }
+        let expires = message.expires;
+        if at > expires + self.tolerance(path) {
+            return violated("delivered too late", uid, format!("message {uid} expired at {expires:?}, handed over at {at:?}"));
+        }
+        match self.last_on_path.insert(path, uid) {
+            Some(last) if last > uid => {
+                violated("out of order", uid, format!("message {uid} was handed over after {last} on {path:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tolerance(&self, path: Path) -> Duration {
+        TOLERANCE + self.clock_errors.get(&(path.to, path.from)).copied().unwrap_or_default()
+    }
+
+    /// Each receipt says more than the one before, and only what is true.
+    fn receive_receipt(&mut self, uid: Uid, state: State, at: Duration) -> Result<(), Violation> {
+        let message = self.get(uid)?;
+        let is_final = message.is_final();
+        if is_final
+            || (state < State::Delivered && message.state >= State::Delivered)
+            || (state >= State::Delivered && state == message.state)
+        {
+            return violated(
+                "receipt went backwards",
+                uid,
+                format!("message {uid} was {:?}, then {state:?} at {at:?}", message.state),
+            );
+        }
+        message.state = state;
+        match state {
+            State::Done if !message.handled => {
+                violated("claimed done", uid, format!("nobody has handled message {uid} by {at:?}"))
+            }
+            State::Refused if !message.declined && at < message.expires => {
+                violated("claimed refused", uid, format!("nobody has refused message {uid} by {at:?}"))
+            }
+            State::Expired if at + TOLERANCE < message.expires => {
+                violated("expired early", uid, format!("message {uid} expires at {:?}, given up at {at:?}", message.expires))
+            }
+            State::Sent | State::Unknown | State::Delivered | State::Done | State::Refused | State::Expired | State::Failed => {
+                Ok(())
+            }
+        }
+    }
+
+    /// What has to be true of every message in the end.
+    fn check(&self, span: Span) -> Result<(), Violation> {
+        for (&uid, message) in &self.by_uid {
+            let path = message.path;
+            let receiver_lives = !self.ended.contains_key(&path.to);
+            if self.ended.contains_key(&path.from) {
+                continue;
+            }
+            if !message.is_final() && message.expires + SLACK < span.end {
+                return violated(
+                    "never settled",
+                    uid,
+                    format!("message {uid} expired at {:?} and is {:?}", message.expires, message.state),
+                );
+            }
+            if !message.is_final() && receiver_lives {
+                return violated(
+                    "never arrived",
+                    uid,
+                    format!("message {uid} is {:?} although the network is at rest", message.state),
+                );
+            }
+            let had_time = message.expires > span.calm + REST;
+            if had_time && receiver_lives && matches!(message.state, State::Expired | State::Failed) {
+                return violated("given up", uid, format!("message {uid} is {:?} although there was time", message.state));
+            }
+            let has_arrived = matches!(message.state, State::Delivered | State::Done);
+            if has_arrived && message.handed.is_none() && receiver_lives && !self.waited_in_vain(uid, message) {
+                return violated(
+                    "claimed delivered",
+                    uid,
+                    format!("message {uid} is {:?} and was never handed over", message.state),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// A message may arrive, wait for an earlier one of its path, and be too late when its turn comes.
+    fn waited_in_vain(&self, uid: Uid, message: &Message) -> bool {
+        let earlier = self.by_uid.range(..uid).filter(|(_, earlier)| earlier.path == message.path);
+        earlier.into_iter().any(|(_, earlier)| earlier.handed.is_none_or(|at| at + TOLERANCE > message.expires))
+    }
+}
+
+impl Message {
+    fn is_final(&self) -> bool {
+        match self.state {
+            State::Sent | State::Unknown => false,
+            State::Delivered => !self.until_done,
+            State::Done | State::Refused | State::Expired | State::Failed => true,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Call {
+    caller: Who,
+    asked: BTreeSet<(Who, u32)>,
+    newest: Option<(Who, u32)>,
+    requested: BTreeSet<(Who, u32)>,
+    outcomes: usize,
+    withdrawn: bool,
+}
+
+/// Exactly one outcome, from the peer that was asked last; each attempt reaches its worker once.
+fn check_calls(history: &History, ended: &BTreeMap<Who, Duration>) -> Result<(), Violation> {
+    let mut calls: BTreeMap<Uid, Call> = BTreeMap::new();
+    for record in &history.records {
+        let who = record.who;
+        match record.what {
+            What::Called { call } => {
+                calls.insert(call, Call { caller: who, ..Call::default() });
+            }
+            What::Moved { call: uid, to, attempt } => {
+                let call = calls.entry(uid).or_default();
+                if call.newest.is_some_and(|(_, newest)| newest >= attempt) {
+                    return violated("attempt not raised", uid, format!("call {uid} moved to agent {to} as attempt {attempt}"));
+                }
+                call.newest = Some((to, attempt));
+                call.asked.insert((to, attempt));
+            }
+            What::Requested { call: uid, from, attempt, intact } => {
+                let call = calls.entry(uid).or_default();
+                if from != call.caller || !call.asked.contains(&(who, attempt)) {
+                    return violated(
+                        "redirected",
+                        uid,
+                        format!("call {uid}, attempt {attempt}, came to agent {who} from {from}"),
+                    );
+                }
+                if !intact {
+                    return violated("changed", uid, format!("call {uid} has another body than was sent"));
+                }
+                if !call.requested.insert((who, attempt)) {
+                    return violated("delivered twice", uid, format!("call {uid}, attempt {attempt}, came twice to agent {who}"));
+                }
+            }
+            What::Progress { call: uid, from, worker, attempt } => check_answer(&mut calls, uid, (from, worker, attempt), true)?,
+            What::Answered { call: uid, from, worker, attempt, intact } => {
+                check_answer(&mut calls, uid, (from, worker, attempt), intact)?;
+                end_call(&mut calls, uid)?;
+            }
+            What::CallFailed { call: uid, .. } => end_call(&mut calls, uid)?,
+            What::Withdrawn { call: uid } => calls.entry(uid).or_default().withdrawn = true,
+            _ => {}
+        }
+    }
+    for (uid, call) in calls {
+        let is_open = call.outcomes == 0 && !call.withdrawn;
+        if is_open && !ended.contains_key(&call.caller) {
+            return violated("no outcome", uid, format!("call {uid} of agent {} never ended", call.caller));
+        }
+    }
+    Ok(())
+}
+
+fn check_answer(calls: &mut BTreeMap<Uid, Call>, uid: Uid, says: (Who, Who, u32), intact: bool) -> Result<(), Violation> {
+    let (from, worker, attempt) = says;
+    let call = calls.entry(uid).or_default();
+    if call.outcomes > 0 || call.withdrawn {
+        return violated("two outcomes", uid, format!("call {uid} was over when agent {from} answered"));
+    }
+    if !intact {
+        return violated("changed", uid, format!("the answer to call {uid} has another body than was sent"));
+    }
+    if from != worker || call.newest != Some((from, attempt)) || !call.requested.contains(&(from, attempt)) {
+        let about = format!(
+            "agent {from} gave the answer of agent {worker}, attempt {attempt}, to call {uid}, which is with {:?}",
+            call.newest
+        );
+        return violated("answer of another", uid, about);
+    }
+    Ok(())
+}
+
+fn end_call(calls: &mut BTreeMap<Uid, Call>, uid: Uid) -> Result<(), Violation> {
+    let call = calls.entry(uid).or_default();
+    call.outcomes += 1;
+    if call.outcomes > 1 || call.withdrawn {
+        return violated("two outcomes", uid, format!("call {uid} ended more than once"));
+    }
+    Ok(())
+}

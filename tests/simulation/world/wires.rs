@@ -1,0 +1,353 @@
+//! Connections: how they come to be, what passes on them, how they end and who learns of it when.
+
+use std::time::Duration;
+
+use a2alinker::agent::{Command, ConnectFailure, LinkError};
+use a2alinker::proto::limits::{LINK_SILENCE, PING_INTERVAL};
+use a2alinker::proto::{Binding, DataFrame, Now, OuterKind};
+use a2alinker::switchboard::{self, Output, Switchboard};
+use bytes::Bytes;
+
+use super::{Happening, World};
+use crate::simulation::history::{What, Who};
+use crate::simulation::network::{Crossing, Fate, Pipe, Wire};
+
+/// How long an attempt to connect takes to fail where nobody answers.
+const NO_ANSWER: Duration = Duration::from_secs(3);
+/// Old frames that the relay keeps for each agent.
+const KEPT: usize = 64;
+
+/// Who learns that a connection broke, other than by silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    Both,
+    Agent,
+    Switchboard,
+    Nobody,
+}
+
+/// Faults.
+impl World {
+    /// Breaks the connection of an agent: what is under way on it is lost.
+    pub fn cut(&mut self, who: Who, notice: Notice) {
+        let Some(at) = self.seats[who].wire else { return };
+        self.note(|| format!("the wire of agent {who} is cut, told: {notice:?}"));
+        self.wires[at].dead = true;
+        let (first, second) = (self.dice.millis(0..500), self.dice.millis(0..500));
+        if matches!(notice, Notice::Both | Notice::Agent) {
+            self.put(self.now + first, Happening::AgentLearns(at));
+        }
+        if matches!(notice, Notice::Both | Notice::Switchboard) {
+            self.put(self.now + second, Happening::SwitchboardLearns(at));
+        }
+    }
+
+    /// Nothing passes between an agent and the switchboard until [`World::rejoin`].
+    pub fn cut_off(&mut self, who: Who) {
+        self.seats[who].cut_off = true;
+        self.cut(who, Notice::Nobody);
+    }
+
+    pub fn rejoin(&mut self, who: Who) {
+        self.seats[who].cut_off = false;
+    }
+
+    /// The agent's process takes bytes from its socket, or stops to.
+    pub fn set_reading(&mut self, who: Who, reads: bool) {
+        self.seats[who].reads_socket = reads;
+        if let Some(at) = self.seats[who].wire.filter(|_| reads) {
+            while let Some(frame) = self.wires[at].down.unread.pop_front() {
+                self.take_at_agent(at, frame);
+            }
+        }
+    }
+
+    /// The switchboard's process ends. It knows nothing when it comes back after `pause`.
+    pub fn restart_switchboard(&mut self, pause: Duration) {
+        self.note(|| "the switchboard ends".to_owned());
+        for at in 0..self.wires.len() {
+            let wire = &mut self.wires[at];
+            wire.open_at_switchboard = false;
+            if wire.open_at_agent && !wire.dead {
+                wire.dead = true;
+                let when = self.now + self.dice.millis(0..300);
+                self.put(when, Happening::AgentLearns(at));
+            }
+        }
+        self.wires_by_link.clear();
+        self.switchboard = Switchboard::new(switchboard::Config::default(), self.switchboard_clock());
+        self.switchboard_up = false;
+        self.at(self.now + pause, |world| world.switchboard_up = true);
+    }
+}
+
+/// The agent's end.
+impl World {
+    pub(super) fn obey(&mut self, who: Who, command: Command) {
+        match command {
+            Command::Connect => {
+                let line = self.seats[who].line;
+                let wait = if self.seats[who].cut_off { NO_ANSWER } else { line.delay * 3 };
+                self.put(self.now + wait, Happening::Connect(who));
+            }
+            Command::Disconnect => self.hang_up(who),
+        }
+    }
+
+    pub(super) fn connect(&mut self, who: Who) {
+        if self.seats[who].cut_off || !self.switchboard_up {
+            let now = self.clock(who);
+            let text = "nobody answers".to_owned();
+            if let Some(agent) = &mut self.seats[who].agent {
+                agent.handle_disconnected(LinkError::Connect { kind: ConnectFailure::Unreachable, text }, now);
+            }
+            return self.settle(who);
+        }
+        let now = self.clock(who);
+        let Some(agent) = &mut self.seats[who].agent else { return };
+        agent.handle_connected(Binding::None, now);
+        let nonce = self.dice.seed();
+        let link = self.switchboard.handle_open(self.switchboard_clock(), None, Binding::None, nonce);
+        let at = self.wires.len();
+        self.wires.push(Wire {
+            who,
+            link,
+            up: Pipe::default(),
+            down: Pipe::default(),
+            open_at_agent: true,
+            open_at_switchboard: true,
+            dead: false,
+            heard: self.now,
+        });
+        self.wires_by_link.insert(link, at);
+        self.seats[who].wire = Some(at);
+        self.put(self.now + PING_INTERVAL, Happening::Ping(at));
+        self.settle_switchboard();
+        self.settle(who);
+    }
+
+    /// The agent's shell closes the connection; the switchboard hears of it after what was written before.
+    pub(super) fn hang_up(&mut self, who: Who) {
+        let Some(at) = self.seats[who].wire.take() else { return };
+        let wire = &mut self.wires[at];
+        wire.open_at_agent = false;
+        wire.down.unread.clear();
+        if !wire.dead {
+            let when = wire.up.empty_at().max(self.now + self.seats[who].line.delay);
+            self.put(when, Happening::SwitchboardLearns(at));
+        }
+    }
+
+    pub(super) fn agent_learns(&mut self, at: usize) {
+        let wire = &mut self.wires[at];
+        let who = wire.who;
+        if std::mem::take(&mut wire.open_at_agent) {
+            self.seats[who].wire = None;
+            let now = self.clock(who);
+            if let Some(agent) = &mut self.seats[who].agent {
+                agent.handle_disconnected(LinkError::Lost("cut".to_owned()), now);
+            }
+            self.settle(who);
+        }
+    }
+
+    /// Writes the next frame of an agent, if its socket has room. False if there is nothing to write.
+    pub(super) fn pump(&mut self, who: Who, now: Now) -> bool {
+        let Some(at) = self.seats[who].wire else { return false };
+        if !self.wires[at].up.has_room() {
+            return false;
+        }
+        let Some(frame) = self.seats[who].agent.as_mut().and_then(|agent| agent.poll_transmit(now)) else { return false };
+        self.write_up(who, frame);
+        true
+    }
+
+    pub(super) fn write_up(&mut self, who: Who, frame: Bytes) {
+        let Some(at) = self.seats[who].wire else { return };
+        if let Ok(data) = DataFrame::parse(frame.clone())
+            && matches!(data.header().kind, OuterKind::Opener | OuterKind::Answer)
+        {
+            self.greetings.insert((who, data.header().session), self.now);
+        }
+        self.note(|| match DataFrame::parse(frame.clone()) {
+            Ok(data) => {
+                format!("agent {who} sends {:?} {:?} {}", data.header().kind, data.header().lane, data.header().session.short())
+            }
+            Err(_) => format!("agent {who} sends a frame of kind {:?}", frame.first()),
+        });
+        let line = self.seats[who].line;
+        let when = self.wires[at].up.write(frame.len(), line, self.now, &mut self.dice);
+        self.put(when, Happening::ToSwitchboard(at, frame));
+    }
+
+    pub(super) fn arrive_at_agent(&mut self, at: usize, frame: Bytes) {
+        let wire = &mut self.wires[at];
+        if wire.dead || !wire.open_at_agent {
+            return;
+        }
+        if self.seats[wire.who].reads_socket {
+            self.take_at_agent(at, frame);
+        } else {
+            wire.down.unread.push_back(frame);
+        }
+    }
+
+    fn take_at_agent(&mut self, at: usize, frame: Bytes) {
+        let wire = &mut self.wires[at];
+        let who = wire.who;
+        wire.down.read(frame.len());
+        if let Ok(data) = DataFrame::parse(frame.clone())
+            && let Some(&from) = self.who_by_label.get(&data.source())
+            && matches!(data.header().kind, OuterKind::Opener | OuterKind::Answer)
+            && let Some(sent) = self.greetings.remove(&(from, data.header().session))
+        {
+            self.history.add(self.now, who, What::Greeted { from, took: self.now - sent });
+        }
+        let now = self.clock(who);
+        if let Some(agent) = &mut self.seats[who].agent {
+            agent.handle_frame(frame, now);
+        }
+        self.settle(who);
+        self.pump_switchboard(at);
+    }
+
+    /// The WebSocket's ping, and the agent's pong.
+    pub(super) fn ping(&mut self, at: usize) {
+        let wire = &mut self.wires[at];
+        let who = wire.who;
+        if wire.open_at_switchboard && self.now - wire.heard >= LINK_SILENCE {
+            return self.switchboard_learns(at);
+        }
+        if !wire.open_at_switchboard && (wire.dead || !wire.open_at_agent) {
+            return;
+        }
+        if !wire.dead && wire.open_at_agent && self.seats[who].reads_socket {
+            wire.heard = self.now;
+            let now = self.clock(who);
+            if let Some(agent) = &mut self.seats[who].agent {
+                agent.handle_heard(now);
+            }
+            self.settle(who);
+        }
+        self.put(self.now + PING_INTERVAL, Happening::Ping(at));
+    }
+}
+
+/// The switchboard's end.
+impl World {
+    pub(super) fn arrive_at_switchboard(&mut self, at: usize, frame: Bytes) {
+        let wire = &mut self.wires[at];
+        if wire.dead || !wire.open_at_switchboard {
+            return;
+        }
+        wire.heard = self.now;
+        wire.up.read(frame.len());
+        let (link, who) = (wire.link, wire.who);
+        self.switchboard.handle_frame(link, frame, self.switchboard_clock());
+        self.settle_switchboard();
+        self.settle(who);
+    }
+
+    pub(super) fn switchboard_learns(&mut self, at: usize) {
+        let wire = &mut self.wires[at];
+        if std::mem::take(&mut wire.open_at_switchboard) {
+            self.wires_by_link.remove(&wire.link);
+            self.switchboard.handle_closed(wire.link, self.switchboard_clock());
+            self.settle_switchboard();
+        }
+    }
+
+    pub(super) fn obey_switchboard(&mut self, output: Output) {
+        match output {
+            Output::Wake(link) => {
+                if let Some(&at) = self.wires_by_link.get(&link) {
+                    self.pump_switchboard(at);
+                }
+            }
+            Output::Close(link) => {
+                let Some(&at) = self.wires_by_link.get(&link) else { return };
+                while let Some(frame) = self.switchboard.poll_transmit(link, self.switchboard_clock()) {
+                    self.write_down(at, frame);
+                }
+                let wire = &mut self.wires[at];
+                wire.open_at_switchboard = false;
+                self.wires_by_link.remove(&link);
+                self.switchboard.handle_closed(link, self.switchboard_clock());
+                let wire = &self.wires[at];
+                if !wire.dead {
+                    let when = wire.down.empty_at().max(self.now + self.seats[wire.who].line.delay);
+                    self.put(when, Happening::AgentLearns(at));
+                }
+            }
+        }
+    }
+
+    /// Writes what waits for a link, as far as its socket takes it.
+    fn pump_switchboard(&mut self, at: usize) {
+        while self.wires[at].open_at_switchboard && self.wires[at].down.has_room() {
+            let link = self.wires[at].link;
+            let Some(frame) = self.switchboard.poll_transmit(link, self.switchboard_clock()) else { return };
+            self.pass_on(at, frame);
+        }
+    }
+
+    /// What the relay makes of a frame.
+    fn pass_on(&mut self, at: usize, frame: Bytes) {
+        let to = self.wires[at].who;
+        let Some(data) = DataFrame::parse(frame.clone()).ok() else { return self.write_down(at, frame) };
+        let from = self.who_by_label.get(&data.source()).copied();
+        let crossing = Crossing { from, to, frame: &data };
+        let ruled = self.rule.as_mut().map(|rule| rule(&crossing)).filter(|fate| *fate != Fate::Pass);
+        let fate = ruled.unwrap_or_else(|| self.relay.decide(&mut self.dice));
+        let header = *data.header();
+        drop(data);
+        self.note(|| {
+            format!(
+                "the relay gives agent {to} {:?} {:?} {} of {from:?}: {fate:?}",
+                header.kind,
+                header.lane,
+                header.session.short()
+            )
+        });
+        if self.relay.replays > 0 {
+            self.replay(to, &frame);
+        }
+        match fate {
+            Fate::Pass => self.write_down(at, frame),
+            Fate::Lose => {}
+            Fate::Twice(later) => {
+                self.put(self.now + later, Happening::Again(to, frame.clone()));
+                self.write_down(at, frame);
+            }
+            Fate::Late(later) => self.put(self.now + later, Happening::Again(to, frame)),
+        }
+    }
+
+    fn replay(&mut self, to: Who, frame: &Bytes) {
+        let old = self.dice.chance(self.relay.replays);
+        let kept = self.kept.entry(to).or_default();
+        if kept.len() < KEPT {
+            kept.push(frame.clone());
+        } else {
+            let place = self.dice.within(0..KEPT as u64) as usize;
+            kept[place] = frame.clone();
+        }
+        if old && let Some(frame) = self.dice.pick(&self.kept[&to]).cloned() {
+            self.put(self.now, Happening::Again(to, frame));
+        }
+    }
+
+    /// The relay writes a frame outside its turn, on whatever link the agent has by then.
+    pub(super) fn write_again(&mut self, to: Who, frame: Bytes) {
+        if let Some(at) = self.seats[to].wire.filter(|at| self.wires[*at].open_at_switchboard) {
+            self.note(|| format!("the relay gives agent {to} an old frame"));
+            self.write_down(at, frame);
+        }
+    }
+
+    fn write_down(&mut self, at: usize, frame: Bytes) {
+        let line = self.seats[self.wires[at].who].line;
+        let when = self.wires[at].down.write(frame.len(), line, self.now, &mut self.dice);
+        self.put(when, Happening::ToAgent(at, frame));
+    }
+}
