@@ -75,7 +75,7 @@ def host(
     switchboard: its address, `wss://host:port#pin`; if not given, the variable A2ALINKER_SWITCHBOARD; if not set, one is started in this process.
     listen, advertise: for that one, as in `Switchboard`. By default it is reachable from this machine only.
     timeout: seconds until the link must be up.
-    ca_file: a PEM file of certificate authorities to trust beside the system's.
+    ca_file: a PEM file of certificate authorities to trust instead of the system's.
     peer_gone_after: seconds without a link after which a peer counts as gone, and calls move to others.
     outbox_bytes, outbox_messages: how much may wait to be sent or confirmed; `send` waits beyond it.
 
