@@ -78,6 +78,7 @@ class Seam:
 
     @property
     def is_open(self) -> bool:
+        """Whether the agent can be used: neither closing nor over."""
         return self.owner is not _NO_LOOP
 
     @property
@@ -101,6 +102,7 @@ class Seam:
         return WrongLoop()
 
     def closed_error(self) -> AgentClosed:
+        """Returns what whoever waits for this agent gets."""
         closed = AgentClosed(f"The agent is over: {self.error}" if self.error else "")
         closed.__cause__ = self.error
         return closed
@@ -141,6 +143,7 @@ class Seam:
         self._ended.set()
 
     async def wait_ended(self) -> None:
+        """Waits until the agent is over."""
         while self in _open_seams:
             await self._ended.wait()
 
@@ -195,12 +198,14 @@ class Signal:
         self._waiters: list[asyncio.Future[None]] = []
 
     def set(self) -> None:
+        """Wakes them."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self) -> None:
+        """Waits until it is set the next time."""
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append(waiter)
         try:

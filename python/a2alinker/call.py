@@ -89,6 +89,7 @@ class Call(Generic[T]):
         """Ends the call with CallCancelled and tells the other side. Returns False if it had ended before."""
         if not self._running:
             return False
+        self._seen = True
         self._calls.cancel(self.token)
         self.end(None, CallCancelled(f"{self.what} was cancelled by the caller"))
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import heapq
 import time
@@ -17,7 +18,7 @@ from .call import PARTIAL_BYTES, size_of
 from .context import READY, Context, causal_depth
 from .exceptions import AgentClosed, BadArguments, BodyError, CallRefused, ConfigurationError, OutboxFull
 from .message import ATTEMPT, BODY, DEPTH, LANE, SKILL, TOKEN, Inbox, Message
-from .outbox import Outbox
+from .outbox import Outbox, Refusal
 from .receipt import Moot
 from .skill import Skill
 
@@ -28,14 +29,23 @@ WAITING: Final = 16  # calls of one skill that wait for a free slot; chosen: eno
 UNCONFIRMED_BYTES: Final = PARTIAL_BYTES // 8  # bytes of partial answers under way in one call; a reader that keeps up never loses one
 RETRY_AFTER: Final = 0.25  # seconds, a hint to a caller that finds the skill busy
 
-# Refusal codes of the protocol.
-REFUSED, EXPIRED, BUSY, SKILL_UNKNOWN, BAD_ARGUMENTS, CANCELLED, FAILED, LAPSED, RESULT = 1, 3, 4, 5, 6, 8, 9, 10, 12
-
 
 class Work:
     """One request being served."""
 
-    __slots__ = ("_event", "_handlers", "_unconfirmed", "_unconfirmed_bytes", "args", "cancelled", "kwargs", "message", "skill", "task")
+    __slots__ = (
+        "_event",
+        "_handlers",
+        "_unconfirmed",
+        "_unconfirmed_bytes",
+        "args",
+        "cancelled",
+        "in_thread",
+        "kwargs",
+        "message",
+        "skill",
+        "task",
+    )
 
     def __init__(self, handlers: Handlers, skill: Skill[..., Any], event: Event, args: list[Any], kwargs: dict[str, Any]) -> None:
         self._handlers = handlers
@@ -43,8 +53,9 @@ class Work:
         self.skill = skill
         self.args = args
         self.kwargs = kwargs
-        self.message = Message(handlers.outbox, event)
+        self.message = Message(handlers.outbox, event, answerable=False)
         self.cancelled = False
+        self.in_thread = False  # whether a thread has it, which may outlive the task
         self.task: asyncio.Task[None] | None = None
         self._unconfirmed: deque[tuple[_core.Receipt | Moot, int]] = deque()  # partial answers and their sizes
         self._unconfirmed_bytes = 0
@@ -190,7 +201,7 @@ class Handlers:
         """Refuses what waits and cancels what runs, so that callers turn to others at once."""
         for work in list(self._work.values()):
             if not work.cancelled:
-                self._refuse(work.token, BUSY, "", "the agent closes")
+                self._refuse(work.token, Refusal.BUSY, "the agent closes")
             self._cancel(work)
         for desk in self._desks.values():
             if desk.pool is not None:
@@ -207,11 +218,11 @@ class Handlers:
     def _on_request(self, event: Event) -> None:
         token, name = event[TOKEN], event[SKILL]
         if not self.seam.is_open:
-            self._refuse(token, BUSY, "", "the agent closes")
+            self._refuse(token, Refusal.BUSY, "the agent closes")
         elif name is None:
             self._inbox.put(event)
         elif (desk := self._desks.get(name)) is None:
-            self._refuse(token, SKILL_UNKNOWN, "", f"no skill {name!r} here")
+            self._refuse(token, Refusal.SKILL_UNKNOWN, f"no skill {name!r} here")
         else:
             self._accept(desk, event)
 
@@ -220,13 +231,13 @@ class Handlers:
         try:
             args, kwargs = desk.skill.signature.bind(event[BODY])
         except BadArguments as problem:
-            self._refuse(token, BAD_ARGUMENTS, "", str(problem))
+            self._refuse(token, Refusal.BAD_ARGUMENTS, str(problem))
             return
         except Exception as problem:  # noqa: BLE001  a dataclass's own __post_init__, say
-            self._refuse(token, BAD_ARGUMENTS, type(problem).__qualname__, str(problem))
+            self._refuse(token, Refusal.BAD_ARGUMENTS, f"{type(problem).__qualname__}: {problem}")
             return
         if desk.running >= desk.skill.concurrency and len(desk.waiting) >= WAITING:
-            self._refuse(token, BUSY, "", f"{desk.skill.name} is busy", RETRY_AFTER)
+            self._refuse(token, Refusal.BUSY, f"{desk.skill.name} is busy", retry_after=RETRY_AFTER)
             return
         work = self._work[token] = Work(self, desk.skill, event, args, kwargs)
         if desk.running < desk.skill.concurrency:
@@ -236,7 +247,18 @@ class Handlers:
 
     def _start(self, desk: Desk, work: Work) -> None:
         desk.running += 1
-        work.task = self.seam.loop.create_task(self._run(desk, work), name=f"a2alinker skill {work.skill.name}")
+        work.task = self.seam.loop.create_task(self._serve(desk, work), name=f"a2alinker skill {work.skill.name}")
+        work.task.add_done_callback(lambda task: self._ended(desk, work, task))
+
+    def _ended(self, desk: Desk, work: Work, task: asyncio.Task[None]) -> None:
+        """A handler's task is over; it may have been cancelled before its first step."""
+        del self._work[work.token]
+        if not work.in_thread:
+            self._release(desk)
+        if task.cancelled():
+            self._refuse(work.token, Refusal.CANCELLED, "the handler was cancelled")
+        elif (problem := task.exception()) is not None:
+            self._refuse_for(work, problem)
 
     def _release(self, desk: Desk) -> None:
         """A slot is free again."""
@@ -259,35 +281,21 @@ class Handlers:
             work.task.cancel()
         else:
             del self._work[work.token]  # it waits in a heap, which passes over it
-            self._refuse(work.token, CANCELLED, "", "cancelled")
-
-    async def _run(self, desk: Desk, work: Work) -> None:
-        causal_depth.set(work.depth)
-        try:
-            try:
-                await self._serve(desk, work)
-            finally:
-                del self._work[work.token]
-                if desk.skill.kind in ("coroutine", "async generator"):
-                    self._release(desk)
-        except asyncio.CancelledError:
-            self._refuse(work.token, CANCELLED, "", "the handler was cancelled")
+            self._refuse(work.token, Refusal.CANCELLED, "cancelled")
 
     async def _serve(self, desk: Desk, work: Work) -> None:
-        """Runs the handler and sends what came of it."""
+        """Runs the handler and sends its answer."""
+        causal_depth.set(work.depth)
         skill = desk.skill
         limit = asyncio.timeout(skill.timeout)
         try:
             async with limit:
                 answer = await self._invoke(desk, work)
-        except TimeoutError as problem:
-            if limit.expired():
-                work.cancelled = True
-                self._refuse(work.token, LAPSED, "", f"{skill.name} took longer than its limit of {skill.timeout} s")
-            else:
-                self._refuse_for(work, problem)
-        except Exception as problem:  # noqa: BLE001  it is the caller who has to know
-            self._refuse_for(work, problem)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            work.cancelled = True
+            self._refuse(work.token, Refusal.LAPSED, f"{skill.name} took longer than its limit of {skill.timeout} s")
         else:
             self._answer(work, answer)
 
@@ -313,13 +321,14 @@ class Handlers:
     async def _in_thread(self, desk: Desk, work: Work, function: Callable[..., Any]) -> Any:
         """Runs a function in a thread. Its slot is free when the thread is, even if nobody waits for it any more."""
         context = contextvars.copy_context()
-        future: Future[Any] = desk.threads().submit(context.run, function, *work.args, **work.kwargs)
-        future.add_done_callback(lambda _: self._from_thread(self._release, desk))
+        future: Future[Any] = desk.threads().submit(context.run, _run, function, work)
+        work.in_thread = True
+        future.add_done_callback(lambda _: self._thread_ended(desk))
         return await asyncio.wrap_future(future)
 
-    def _from_thread(self, callback: Callable[[Desk], None], desk: Desk) -> None:
-        if not self.seam.loop.is_closed():
-            self.seam.loop.call_soon_threadsafe(callback, desk)
+    def _thread_ended(self, desk: Desk) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed while the thread ran
+            self.seam.loop.call_soon_threadsafe(self._release, desk)
 
     def _answer(self, work: Work, answer: Any) -> None:
         try:
@@ -327,30 +336,37 @@ class Handlers:
             self.seam.flush_soon()
         except BodyError as problem:
             logger.error("the answer of skill %s can't be sent: %s", work.skill.name, problem)
-            self._refuse(work.token, RESULT, "", str(problem))
+            self._refuse(work.token, Refusal.RESULT, str(problem))
         except AgentClosed as problem:
             logger.debug("an answer came after the end of the agent: %s", problem)
 
-    def _refuse_for(self, work: Work, problem: Exception) -> None:
+    def _refuse_for(self, work: Work, problem: BaseException) -> None:
         """Tells the caller why there is no answer."""
         match problem:
             case CallRefused():
-                self._refuse(work.token, REFUSED, "", str(problem), problem.retry_after)
+                self._refuse(work.token, Refusal.REFUSED, str(problem), retry_after=problem.retry_after)
             case BodyError():
                 logger.error("a partial answer of skill %s can't be sent: %s", work.skill.name, problem)
-                self._refuse(work.token, RESULT, "", str(problem))
+                self._refuse(work.token, Refusal.RESULT, str(problem))
             case _:
                 logger.error("skill %s failed", work.skill.name, exc_info=problem)
-                self._refuse(work.token, FAILED, type(problem).__qualname__, str(problem))
+                self._refuse(work.token, Refusal.FAILED, str(problem), type(problem).__qualname__)
 
-    def _refuse(self, token: int, code: int, kind: str, text: str, retry_after: float = 0.0) -> None:
+    def _refuse(self, token: int, code: Refusal, text: str, kind: str = "", retry_after: float = 0.0) -> None:
         if self.seam.is_attached:
-            self.outbox.refuse(token, code, kind, text, retry_after)
+            self.outbox.refuse(token, code, text, kind, retry_after)
 
 
 def offer_of(skill: Skill[..., Any]) -> tuple[str, tuple[str, ...], int, bytes]:
     """Returns a skill as the core takes it."""
     return skill.name, skill.tags, skill.concurrency, skill.definition
+
+
+def _run(function: Callable[..., Any], work: Work) -> Any:
+    try:
+        return function(*work.args, **work.kwargs)
+    except StopIteration as problem:  # a future can't carry it
+        raise RuntimeError("the handler raised StopIteration") from problem
 
 
 def _iterate(work: Work, parts: Iterator[Any]) -> Any:

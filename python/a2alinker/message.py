@@ -14,7 +14,7 @@ from ._html import card
 from ._loop import Event, Seam
 from .context import causal_depth
 from .exceptions import AlreadyConsumed, OutboxFull, PeerUnknown, UsageError
-from .outbox import DEFAULT_TTL, PRIORITIES, Outbox, Priority
+from .outbox import DEFAULT_TTL, PRIORITIES, Outbox, Priority, Refusal
 from .peer import Peer, text_id
 from .receipt import Receipt
 
@@ -27,9 +27,6 @@ URGENT: Final = 1
 NO_THREAD: Final = bytes(16)
 CREDIT_BATCH: Final = 64  # messages handled before the core hears of it; chosen: a small part of what a sender may have under way
 
-# Refusal codes of the protocol.
-REFUSED: Final = 1
-CANCELLED: Final = 8
 NO_ANSWER: Final = "the receiver dropped the request without an answer"
 
 
@@ -42,10 +39,10 @@ class Message:
 
     __slots__ = ("_event", "_open", "_outbox", "body")
 
-    def __init__(self, outbox: Outbox, event: Event) -> None:
+    def __init__(self, outbox: Outbox, event: Event, *, answerable: bool = True) -> None:
         self._outbox = outbox
         self._event = event
-        self._open = True  # neither replied to nor refused
+        self._open = answerable  # neither replied to nor refused, and not a skill's
         self.body: Any = event[BODY]
 
     @property
@@ -133,7 +130,7 @@ class Message:
         self._open = False
 
     def _refuse(self, reason: str, retry_after: float) -> None:
-        self._outbox.core.refuse(self._event[TOKEN], REFUSED, "", reason, retry_after)
+        self._outbox.core.refuse(self._event[TOKEN], Refusal.REFUSED, "", reason, retry_after)
 
     @property
     def token(self) -> int:
@@ -170,7 +167,7 @@ class Message:
             self._complain()
 
     def _complain(self) -> NoReturn:
-        raise UsageError("this message was answered or refused before")
+        raise UsageError("this message was answered or refused before, or is the request to a skill, which answers by returning")
 
     def __repr__(self) -> str:
         text = repr(self.body)
@@ -218,7 +215,7 @@ class Request(Message):
 
     def _refuse(self, reason: str, retry_after: float) -> None:
         self._inbox.forget(self._event[TOKEN])
-        self._outbox.refuse(self._event[TOKEN], REFUSED, "", reason, retry_after)
+        self._outbox.refuse(self._event[TOKEN], Refusal.REFUSED, reason, retry_after=retry_after)
 
     def __del__(self) -> None:
         if self._open and not self._cancelled and self._outbox.seam.is_open and _core.runtime_alive():
@@ -272,7 +269,7 @@ class Inbox:
             for queue in (self._urgent, self._rest):
                 if (waiting := next((event for event in queue if event[TOKEN] == token), None)) is not None:
                     queue.remove(waiting)
-        self._outbox.refuse(token, CANCELLED, "", "cancelled")  # the core keeps a request until it is answered, even so
+        self._outbox.refuse(token, Refusal.CANCELLED, "cancelled")  # the core keeps a request until it is answered, even so
 
     def forget(self, token: int) -> None:
         """This request needs no answer any more."""

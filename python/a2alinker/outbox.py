@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
 from typing import Any, Final, Literal, TypeVar
 
 from . import _core
@@ -27,6 +28,19 @@ DEFAULT_TTL: Final = 3600.0  # seconds
 LONGEST_TTL: Final = 86_400.0  # seconds; from the protocol
 
 R = TypeVar("R")
+
+
+class Refusal(IntEnum):
+    """Why a message or request isn't answered, as the protocol says it."""
+
+    REFUSED = 1
+    BUSY = 4
+    SKILL_UNKNOWN = 5
+    BAD_ARGUMENTS = 6
+    CANCELLED = 8
+    FAILED = 9
+    LAPSED = 10
+    RESULT = 12  # it can't be sent
 
 
 class Outbox:
@@ -96,8 +110,8 @@ class Outbox:
         except UsageError:
             return MOOT
 
-    def refuse(self, token: int, code: int, kind: str, text: str, retry_after: float = 0.0) -> None:
-        """Refuses a request. Nothing happens if nobody waits for it any more."""
+    def refuse(self, token: int, code: Refusal, text: str, kind: str = "", retry_after: float = 0.0) -> None:
+        """Refuses a request. Nothing happens if nobody waits for it any more. From any thread."""
         try:
             self.core.refuse(token, code, kind, text, retry_after)
         except UsageError:

@@ -131,6 +131,36 @@ async def test_generators_stream_partial_answers(skill: str, answer: Any) -> Non
         assert await call == answer
 
 
+async def test_a_call_that_is_cancelled_before_its_handler_began_leaves_nothing() -> None:
+    for skill in (sleep, double):
+        async with pair([skill]) as (host, worker):
+            for _ in range(50):
+                host.call(skill.name, 1).cancel()
+            await host.call(skill.name, 0)
+            await until(lambda: worker.health()["requests"] == worker.health()["handlers"] == 0)
+
+
+async def test_a_skill_answers_by_returning() -> None:
+    @a2alinker.skill
+    async def confused(context: Context) -> None:
+        await context.message.reply("no")
+
+    async with pair([confused]) as (host, _):
+        with pytest.raises(RemoteError, match="returning"):
+            await host.call("confused")
+
+
+async def test_a_function_that_raises_stop_iteration_is_an_error_like_others() -> None:
+    @a2alinker.skill
+    def first(items: list[int]) -> int:
+        return next(iter(items))
+
+    async with pair([first]) as (host, _):
+        assert await host.call("first", [1]) == 1
+        with pytest.raises(RemoteError, match="StopIteration"):
+            await host.call("first", [])
+
+
 async def test_progress_comes_before_the_answer() -> None:
     async with pair(SKILLS) as (host, worker):
         call = host.call("report", 3)
@@ -301,6 +331,8 @@ async def test_a_call_that_is_dropped_is_cancelled_with_a_warning() -> None:
 
 async def test_a_failed_call_that_nobody_asks_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with pair(SKILLS) as (host, _):
+        host.call("sleep", 60).cancel()
+        assert "nobody asked" not in caplog.text
         call = host.call("fail", "unseen")
         await until(call.done)
         del call
