@@ -47,7 +47,7 @@ pub(super) fn encode(body: &Bound<'_, PyAny>) -> Result<(ContentType, Bytes), En
 ///
 /// # Errors
 ///
-/// As [`encode`]; the path begins with `args` or `kwargs`.
+/// As [`encode()`]; the path begins with `args` or `kwargs`.
 pub(super) fn encode_arguments(args: &Bound<'_, PyTuple>, kwargs: &Bound<'_, PyDict>) -> Result<Bytes, EncodeError> {
     let mut encoder = Encoder::default();
     encoder.array_length(2).map_err(|fault| EncodeError { root: "args", fault })?;
@@ -60,7 +60,7 @@ pub(super) fn encode_arguments(args: &Bound<'_, PyTuple>, kwargs: &Bound<'_, PyD
 ///
 /// # Errors
 ///
-/// As [`encode`]; the path begins with `headers`.
+/// As [`encode()`]; the path begins with `headers`.
 pub(super) fn encode_headers(headers: &Bound<'_, PyDict>) -> Result<Bytes, EncodeError> {
     let mut encoder = Encoder::default();
     encoder.dictionary(headers, 0).and_then(|()| encoder.finish()).map_err(|fault| EncodeError { root: "headers", fault })
