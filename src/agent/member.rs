@@ -279,7 +279,7 @@ impl Member {
     pub(super) fn touch(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let reachable = cx.link.is_up() && self.roster.get(&id).is_some_and(|entry| entry.presence.is_linked());
-        if reachable && !peer.has_keys() && peer.wants_session(now) && peer.open_not_before <= now.monotonic {
+        if reachable && peer.wants_opener(now) {
             self.open_session(cx, id, now);
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };

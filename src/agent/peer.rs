@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::limits::{CALLS_MAX, RECEIPT_DELAY, RESEND_MAX, RESEND_MIN, SESSIONS_PER_PEER};
+use super::limits::{CALLS_MAX, RECEIPT_DELAY, RESEND_MAX, RESEND_MIN, SESSION_LIFE, SESSIONS_PER_PEER};
 use super::link::Origin;
 use super::section::{self, put_credit, put_goodbye, put_heartbeat, put_probe, put_receipt};
 use super::transport::{Grants, ReceiveLane, SendLane, Settled};
@@ -28,6 +28,7 @@ const HEARTBEATS: usize = 32;
 pub(super) struct Pending {
     pub(super) initiation: Initiation,
     pub(super) session: SessionId,
+    pub(super) since: Duration,
     pub(super) deadline: Duration,
 }
 
@@ -51,7 +52,8 @@ pub(super) struct Peer {
     sessions: Vec<Session>,
     /// The session that carries what is sent: one of `sessions`.
     sending: Option<SessionId>,
-    pub(super) opened_at: Duration,
+    /// When the newest session was established.
+    established_at: Duration,
     pub(super) pending: Option<Pending>,
     /// Openers in a row that had no answer.
     pub(super) failed_openings: u32,
@@ -85,7 +87,7 @@ impl Peer {
             run,
             sessions: Vec::new(),
             sending: None,
-            opened_at: Duration::ZERO,
+            established_at: Duration::ZERO,
             pending: None,
             failed_openings: 0,
             open_not_before: Duration::ZERO,
@@ -113,6 +115,24 @@ impl Peer {
         self.sending.is_some()
     }
 
+    /// Whether the session is old enough to be replaced; until that has happened it serves on.
+    fn is_old(&self, now: Now) -> bool {
+        self.has_session() && now.monotonic.saturating_sub(self.established_at) >= SESSION_LIFE
+    }
+
+    /// Whether it is time to open a session.
+    pub(super) fn wants_opener(&self, now: Now) -> bool {
+        self.pending.is_none()
+            && (!self.has_session() || self.is_old(now))
+            && self.open_not_before <= now.monotonic
+            && self.wants_session(now)
+    }
+
+    /// Whether the peer opened a session while this opening was under way.
+    pub(super) fn was_crossed(&self, pending: &Pending) -> bool {
+        self.has_session() && self.established_at >= pending.since
+    }
+
     pub(super) fn session(&mut self, id: SessionId) -> Option<&mut Session> {
         self.sessions.iter_mut().find(|session| session.id() == id)
     }
@@ -128,7 +148,7 @@ impl Peer {
         if !keep_present {
             self.sending = Some(session.id());
         }
-        self.opened_at = now.monotonic;
+        self.established_at = now.monotonic;
         self.failed_openings = 0;
         self.sessions.push(session);
         let excess = self.sessions.len().saturating_sub(SESSIONS_PER_PEER);

@@ -133,7 +133,7 @@ impl Member {
         // It fails only on what would have made the card unverifiable: such a peer isn't in the roster.
         let Ok((initiation, frame)) = Initiation::start(params, &hello, &mut cx.random) else { return };
         let timeout = (OPEN_TIMEOUT * 2u32.saturating_pow(peer.failed_openings.min(8))).min(OPEN_MAX);
-        peer.pending = Some(Pending { initiation, session, deadline: now.monotonic + timeout });
+        peer.pending = Some(Pending { initiation, session, since: now.monotonic, deadline: now.monotonic + timeout });
         peer.open_not_before = now.monotonic + REOPEN_MIN;
         self.sessions.insert(session, id);
         self.outbox.stage(frame, Origin::Opener { peer: id, session });
@@ -267,10 +267,10 @@ impl Member {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         // Learning a card of another run has dropped the opening: what it carried goes again, to the run that answers now.
         let Some(pending) = peer.pending.take() else { return };
+        let crossed = peer.was_crossed(&pending);
         let Ok(session) = pending.initiation.establish(answered, &chain) else { return };
         peer.clock_offset = now.wall as i64 - hello.wall as i64;
         peer.take_first_grants(&Grants::decode(&hello.grants));
-        let crossed = peer.has_session();
         let gone = peer.establish(session, crossed, now);
         gone.iter().for_each(|session| {
             self.sessions.remove(session);

@@ -129,6 +129,12 @@ impl History {
         self.records.push(Record { at, who, what });
     }
 
+    /// When a message was sent.
+    pub fn sent(&self, uid: Uid) -> Option<Duration> {
+        let sent = |record: &&Record| matches!(record.what, What::Sent { message, .. } if message == uid);
+        self.records.iter().find(sent).map(|record| record.at)
+    }
+
     /// When a message was handed over.
     pub fn handed(&self, uid: Uid) -> Option<Duration> {
         let handed = |record: &&Record| matches!(record.what, What::Handed { message, .. } if message == uid);

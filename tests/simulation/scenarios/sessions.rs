@@ -206,6 +206,27 @@ fn an_opener_that_is_played_again_after_a_goodbye_brings_nothing_back() {
 }
 
 #[test]
+fn after_a_day_sessions_are_made_anew_and_nobody_waits_for_them() {
+    let mut world = strangers();
+    let seen = watch(&mut world);
+    let mut messages = Vec::new();
+    for _ in 0..50 {
+        messages.extend(world.send(1, SendPlan::to(2)));
+        messages.extend(world.send(2, SendPlan::to(1)));
+        world.run_for(SECOND * 3_600);
+    }
+    for message in messages {
+        let sent = world.history.sent(message).expect("it was sent");
+        let took = world.history.handed(message).expect("it arrived") - sent;
+        assert!(took < SECOND / 10, "message {message} took {took:?}");
+    }
+    let openers = seen.borrow().iter().filter(|(to, kind, ..)| [1, 2].contains(to) && *kind == OuterKind::Opener).count();
+    // Each of them has two peers. In fifty hours there are three sessions, of which each may be opened from both sides.
+    assert!((6..=12).contains(&openers), "{openers} openers");
+    world.conclude();
+}
+
+#[test]
 fn clocks_that_are_minutes_apart_keep_nobody_from_talking() {
     let mut world = World::new(3);
     let host = world.host(Line::NEAR, 0, Manner::PROMPT);
