@@ -252,6 +252,8 @@ _open_seams: weakref.WeakSet[Seam] = weakref.WeakSet()
 
 @atexit.register
 def _close_what_is_open() -> None:
+    if not _core.runtime_alive():
+        return  # a forked process: the agents are the parent's
     for seam in list(_open_seams):
         warnings.warn(f"agent {seam.core.name!r} was not closed: use `async with` or `await agent.close()`", ResourceWarning, stacklevel=1)
         try:

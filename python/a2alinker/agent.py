@@ -15,7 +15,7 @@ from ._html import card
 from ._loop import Seam, logger, running_loop
 from .call import Call, Calls
 from .events import Events, EventStream
-from .exceptions import ConfigurationError, OutboxFull, TimedOut, Undelivered, WrongLoop
+from .exceptions import ConfigurationError, TimedOut, Undelivered, WrongLoop
 from .handlers import Handlers
 from .invite import Invite, Invites, Rights, check_reachable
 from .message import Inbox, Message, Messages
@@ -151,15 +151,7 @@ class Agent:
             OutboxFull: this body alone is larger than the outbox.
             AgentClosed, WrongLoop, NoEventLoop, Forked: the agent can't be used, or not from here.
         """
-        outbox = self._outbox
-        if type(to) is not Peer and not isinstance(to, (str, Peer)):
-            return await outbox.post_to_all(to, body, priority, thread, ttl, until, headers)
-        if not outbox.crowd:
-            try:
-                return outbox.post(to, body, priority, thread, ttl, until, headers)
-            except OutboxFull:
-                pass
-        return await outbox.when_room(outbox.post, to, body, priority, thread, ttl, until, headers)
+        return await self._outbox.post_or_wait(to, body, priority, thread, ttl, until, headers)
 
     def send_nowait(
         self,

@@ -67,22 +67,31 @@ class Outbox:
         seam = self.seam
         if running_loop() is not seam.owner:
             raise seam.misuse()
-        if type(to) is not Peer:
-            if not isinstance(to, (str, Peer)):
-                peers = self.roster.resolve_all(to)
-                return self.group([self.post(peer, body, priority, thread, ttl, until, headers) for peer in peers], until)
-            to = self.roster.resolve(to)
+        if type(to) is not Peer and not isinstance(to, (str, Peer)):
+            peers, lane, until_done = self._check_group(to, priority, thread, ttl, until)
+            return GroupReceipt(self, [self._queue(peer, body, lane, thread, ttl, until_done, headers) for peer in peers], until_done)
         lane = NORMAL if priority == "normal" else lane_of(priority)
         until_done = until != "delivered" and check_until(until)
         if thread is not None:
             check_thread(thread)
         if ttl != DEFAULT_TTL:
             check_ttl(ttl)
-        receipt = self.core.send(to.key, body, lane, thread, ttl, until_done, causal_depth.get(), headers)
-        seam.flush_soon()
-        return Receipt(self, receipt, to.key, until_done)
+        return self._queue(to if type(to) is Peer else self.roster.resolve(to), body, lane, thread, ttl, until_done, headers)
 
-    async def post_to_all(
+    async def post_or_wait(
+        self, to: To, body: Any, priority: str, thread: bytes | None, ttl: float, until: str, headers: dict[str, Any] | None
+    ) -> Receipt:
+        """Queues a message, and waits for room if need be. Cancelled, it has sent nothing, or to the first of several."""
+        if type(to) is not Peer and not isinstance(to, (str, Peer)):
+            return await self._post_to_all(to, body, priority, thread, ttl, until, headers)
+        if not self.crowd:
+            try:
+                return self.post(to, body, priority, thread, ttl, until, headers)
+            except OutboxFull:
+                pass
+        return await self.when_room(self.post, to, body, priority, thread, ttl, until, headers)
+
+    async def _post_to_all(
         self,
         to: Iterable[Peer | str],
         body: Any,
@@ -92,11 +101,30 @@ class Outbox:
         until: str,
         headers: dict[str, Any] | None,
     ) -> Receipt:
-        """Queues a message to several, and waits for room where need be."""
         self.seam.check()
-        peers = self.roster.resolve_all(to)
-        parts = [await self.when_room(self.post, peer, body, priority, thread, ttl, until, headers) for peer in peers]
-        return self.group(parts, until)
+        peers, lane, until_done = self._check_group(to, priority, thread, ttl, until)
+        parts: list[Receipt] = []
+        for peer in peers:
+            try:
+                part = None if self.crowd else self._queue(peer, body, lane, thread, ttl, until_done, headers)
+            except OutboxFull:
+                part = None
+            parts.append(part or await self.when_room(self._queue, peer, body, lane, thread, ttl, until_done, headers))
+        return GroupReceipt(self, parts, until_done)
+
+    def _check_group(
+        self, to: Iterable[Peer | str], priority: str, thread: bytes | None, ttl: float, until: str
+    ) -> tuple[list[Peer], int, bool]:
+        check_thread(thread)
+        check_ttl(ttl)
+        return self.roster.resolve_all(to), lane_of(priority), check_until(until)
+
+    def _queue(
+        self, to: Peer, body: Any, lane: int, thread: bytes | None, ttl: float, until_done: bool, headers: dict[str, Any] | None
+    ) -> Receipt:
+        receipt = self.core.send(to.key, body, lane, thread, ttl, until_done, causal_depth.get(), headers)
+        self.seam.flush_soon()
+        return Receipt(self, receipt, to.key, until_done)
 
     def answer(self, token: int, body: Any, final: bool, depth: int) -> _core.Receipt | Moot:
         """Queues an answer to a request, or raises OutboxFull, which a final answer never does. From any thread; the caller flushes.
@@ -122,10 +150,6 @@ class Outbox:
         receipt = self.answer(token, body, final, depth)
         self.seam.flush_soon()
         return Receipt(self, receipt, peer_id, until_done=False)
-
-    def group(self, parts: Sequence[Receipt], until: str) -> Receipt:
-        """Returns the receipt of a message to several."""
-        return GroupReceipt(self, parts, check_until(until))
 
     async def when_room(self, post: Callable[..., R], *args: Any) -> R:
         """Calls `post(*args)` until it doesn't raise OutboxFull, each time that there is room again.

@@ -312,7 +312,7 @@ def test_a_forked_child_can_end_normally_without_touching_the_parents_agent() ->
         if asyncio.run(main()) == "child":
             sys.exit(7)
     """
-    assert run(program, "-W", "ignore::DeprecationWarning")[::2] == ("True 7\n", 0)
+    assert run(program, "-W", "ignore::DeprecationWarning", "-W", "default::ResourceWarning") == ("True 7\n", "", 0)
 
 
 def test_an_interrupt_ends_a_serving_program_quickly_and_quietly() -> None:
