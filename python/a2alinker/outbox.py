@@ -105,11 +105,13 @@ class Outbox:
         peers, lane, until_done = self._check_group(to, priority, thread, ttl, until)
         parts: list[Receipt] = []
         for peer in peers:
-            try:
-                part = None if self.crowd else self._queue(peer, body, lane, thread, ttl, until_done, headers)
-            except OutboxFull:
-                part = None
-            parts.append(part or await self.when_room(self._queue, peer, body, lane, thread, ttl, until_done, headers))
+            if not self.crowd:
+                try:
+                    parts.append(self._queue(peer, body, lane, thread, ttl, until_done, headers))
+                    continue
+                except OutboxFull:
+                    pass
+            parts.append(await self.when_room(self._queue, peer, body, lane, thread, ttl, until_done, headers))
         return GroupReceipt(self, parts, until_done)
 
     def _check_group(
