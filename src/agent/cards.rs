@@ -1,7 +1,7 @@
 //! How agents come to know each other: the agent's own card, the cards of others, and who tells whom.
 //!
-//! Everybody sends its own changed card to all peers. An agent that may admit passes on cards that it learns from their owners, so that a newcomer
-//! is known to all after one session. Where two rosters differ, as an answer or the return of a link may show, each side hears what the
+//! Everybody sends its own changed card to all peers. An agent that may admit passes on cards that it learns, so that a newcomer is known to all
+//! after one session. Where two rosters differ, as an answer or the return of a link may show, each side hears what the
 //! other has, and sends what that one lacks.
 
 use std::time::Duration;
@@ -102,12 +102,14 @@ impl Member {
         peer.restart(run);
     }
 
-    /// Passes a card on that came from its owner, if admitting agents is this one's business.
+    /// Passes a card on, if admitting agents is this one's business. What another of those brings, that one has passed on.
     fn spread_card(&mut self, cx: &mut Shared, owner: AgentId, bytes: &Bytes, from: Option<AgentId>, now: Now) {
-        if from != Some(owner) || !self.membership.rights().admit {
+        let is_passed_on =
+            |from: AgentId| from != owner && self.roster.get(&from).is_some_and(|entry| entry.card.member.rights.admit);
+        if !self.membership.rights().admit || from.is_none_or(is_passed_on) {
             return;
         }
-        let others: Vec<AgentId> = self.linked_peers().filter(|id| *id != owner).collect();
+        let others: Vec<AgentId> = self.linked_peers().filter(|id| *id != owner && Some(*id) != from).collect();
         for id in others {
             self.send_card(cx, id, bytes.clone(), now);
         }

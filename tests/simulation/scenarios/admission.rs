@@ -7,8 +7,8 @@ use a2alinker::crypto::Rights;
 
 use crate::simulation::application::Manner;
 use crate::simulation::history::{State, Who};
-use crate::simulation::network::Line;
-use crate::simulation::world::{SendPlan, World};
+use crate::simulation::network::{Fate, Line};
+use crate::simulation::world::{Notice, SendPlan, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -163,5 +163,23 @@ fn whoever_was_away_hears_of_newcomers_when_it_is_back() {
     world.rejoin(2);
     world.run_until("all know the newcomer", SECOND * 60, World::is_complete);
     assert!(world.seats[2].changes.contains(&(newcomer, PeerChange::Joined)));
+    world.conclude();
+}
+
+#[test]
+fn a_newcomer_that_the_host_hears_of_from_others_becomes_known_to_all() {
+    let mut world = World::swarm(2);
+    let ticket = world.ticket(0, None);
+    let newcomer = world.join(ticket, Line::NEAR, 0, Manner::PROMPT);
+    // The host admits it and hears nothing of it any more; of the others only one is spoken to.
+    world.run_until("the newcomer is a member", SECOND * 10, |world| world.seats[newcomer].joined);
+    world.rule = Some(Box::new(move |crossing| match (crossing.from, crossing.to) {
+        (Some(from), 0) if from == newcomer => Fate::Lose,
+        _ => Fate::Pass,
+    }));
+    world.send(newcomer, SendPlan::to(1)).expect("it was told of all members");
+    world.run_for(SECOND);
+    world.cut(0, Notice::Both);
+    world.run_until("all know all", SECOND * 10, World::is_complete);
     world.conclude();
 }
