@@ -183,9 +183,9 @@ class Outbox:
         return [Receipt(self, receipt, None, False) for receipt in self.core.outstanding()]
 
     async def changed(self, token: int) -> None:
-        """Waits for the next change of a watched receipt, or for the end of the agent."""
+        """Waits for the next change of a watched receipt, or for the end of the agent; after that there are none."""
         if not self.seam.is_attached:
-            return
+            raise self.seam.closed_error()
         waiter: asyncio.Future[None] = self.seam.loop.create_future()
         self._changes.setdefault(token, []).append(waiter)
         try:

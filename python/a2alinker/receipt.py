@@ -25,6 +25,7 @@ _WORDS: Final[dict[int, ReceiptState]] = {
     _core.RECEIPT_EXPIRED: "expired",
     _core.RECEIPT_FAILED: "failed",
 }
+_PASSING: Final = frozenset({"queued", "unknown"})
 _FAILURES: Final = frozenset({"refused", "expired", "failed"})
 # From the least to the most that can be said of several messages together.
 _RANK: Final[tuple[ReceiptState, ...]] = ("failed", "expired", "refused", "unknown", "queued", "delivered", "done")
@@ -67,7 +68,8 @@ class Receipt:
     @property
     def state(self) -> ReceiptState:
         """The state at this moment."""
-        return _WORDS[self._core.state]
+        state = _WORDS[self._core.state]
+        return "failed" if state in _PASSING and not self._outbox.seam.is_attached else state
 
     @property
     def reason(self) -> str:
@@ -98,7 +100,7 @@ class Receipt:
             AgentClosed: this agent closed before.
             Undelivered: for several receivers, those that it didn't reach.
         """
-        while self.state in ("queued", "unknown"):
+        while self.state in _PASSING:
             await self.change()
         if self.state in ("expired", "failed"):
             raise self._failure()
@@ -113,7 +115,7 @@ class Receipt:
         """
         if not self._until_done:
             raise UsageError('Only a message sent with until="done" is reported as done.')
-        while self.state in ("queued", "unknown", "delivered"):
+        while self.state in _PASSING or self.state == "delivered":
             await self.change()
         if self.state in _FAILURES:
             raise self._failure()
@@ -124,7 +126,10 @@ class Receipt:
         yield seen
         while not self.is_final(seen):
             if self.state == seen:
-                await self.change()
+                try:
+                    await self.change()
+                except AgentClosed:
+                    return
             if self.state != seen:
                 seen = self.state
                 yield seen
@@ -210,7 +215,10 @@ class GroupReceipt(Receipt):
         """Waits for a change of any part."""
         waits = [asyncio.ensure_future(part.change()) for part in self._parts if not part.is_final(part.state)]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            problems = [problem for wait in ended if (problem := wait.exception()) is not None]
+            if problems:
+                raise problems[0]
         finally:
             for wait in waits:
                 wait.cancel()

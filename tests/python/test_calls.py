@@ -203,6 +203,31 @@ async def test_a_full_outbox_slows_a_handler_and_loses_nothing(skill: str) -> No
             await call
 
 
+async def test_a_handler_that_shows_no_progress_in_time_has_lapsed() -> None:
+    @a2alinker.skill
+    async def steps(context: Context, count: int, pause: float) -> str:
+        for step in range(count):
+            await asyncio.sleep(pause)
+            await context.progress(step)
+        return "done"
+
+    async with pair([steps]) as (host, _):
+        remote = host.remote("steps", progress_timeout=0.5)
+        assert await remote(10, 0.1) == "done", "progress in time keeps it alive, however long it takes"
+        with pytest.raises(CallLapsed):
+            await remote(1, 60)
+
+
+async def test_a_call_has_a_receipt_while_it_is_under_way() -> None:
+    async with pair(SKILLS) as (host, worker):
+        call = host.call("sleep", 60, to=worker.name)
+        await until(lambda: worker.health()["handlers"] == 1)
+        assert call.receipt is not None
+        await call.receipt.delivered()
+        assert call.receipt.peer == call.peer == host.peers[worker.id]
+        call.cancel()
+
+
 async def test_a_second_reader_of_partial_answers_is_an_error() -> None:
     async with pair(SKILLS) as (host, _):
         call = host.call("sleep", 0.2)

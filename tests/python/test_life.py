@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import a2alinker
-from a2alinker import AgentClosed, Context, NoEventLoop, Undelivered, WrongLoop
+from a2alinker import AgentClosed, Context, NoEventLoop, Undelivered, WrongLoop, _core
 from swarms import next_message, pair, swarm, until
 
 
@@ -389,6 +389,41 @@ async def test_events_tell_who_comes_and_goes() -> None:
         assert seen[0] == "joined"
         assert "up" in seen
         assert peer.id not in host.peers, "its identity ended with its process"
+
+
+async def test_an_end_that_nobody_asked_for_is_told_everywhere() -> None:
+    async with pair([print]) as (host, worker):
+        call = host.request(worker.name, "x")
+        reading = asyncio.create_task(anext(aiter(host)))
+        serving = asyncio.create_task(host.serve_forever())
+        sending = host.send_nowait(worker.name, "x", until="done")
+        waiting = asyncio.create_task(sending.done())
+        await asyncio.sleep(0)
+        host._seam.core.close()
+        host._seam.end(a2alinker.LinkReplaced())  # as if another process had taken over
+        for task in (reading, serving):
+            with pytest.raises(a2alinker.LinkReplaced):
+                await task
+        with pytest.raises(AgentClosed) as caught:
+            await call
+        assert isinstance(caught.value.__cause__, a2alinker.LinkReplaced)
+        with pytest.raises(AgentClosed):
+            await waiting
+        with pytest.raises(AgentClosed, match="gave way"):
+            await host.send(worker.name, "x")
+        await host.close()
+
+
+async def test_a_message_that_will_never_come_is_an_event() -> None:
+    thread = b"0123456789abcdef"
+    async with pair() as (host, worker):
+        events = worker.events()
+        gap = (_core.EVENT_GAP, host._seam.core.id, 3, thread)
+        worker._seam._handlers[_core.EVENT_GAP](gap)
+        async with asyncio.timeout(10):
+            while not isinstance(event := await anext(events), a2alinker.MessageLost):
+                pass
+        assert (event.thread, event.priority, event.sender) == (thread, "normal", worker.peers[host.id])
 
 
 async def test_a_slow_reader_of_events_learns_that_it_missed_some() -> None:
