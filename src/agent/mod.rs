@@ -12,6 +12,7 @@
 //!   inbox      from a frame to the application
 //!   calls      the caller's side of requests;  requests  the worker's side
 //!   cards      who tells whom about whom;      invites   admitting others
+//! verbs        what the application may ask of an agent
 //! peer         what is held for one peer: sessions, lanes, what is due;  transport  numbers, credit, chunks, order
 //! message, section, card, roster, admission, definitions   codecs and tables, without behaviour of their own
 //! ```
@@ -42,9 +43,9 @@ pub mod roster;
 pub mod section;
 mod sessions;
 mod transport;
+mod verbs;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,7 +65,7 @@ use member::{Member, Shared};
 use prekeys::Prekeys;
 
 use crate::crypto::{FounderKey, Identity, KeyPair, Random, Ticket};
-use crate::proto::{AgentId, Binding, FounderId, MessageId, Now, RejectCode, Role, RunId};
+use crate::proto::{AgentId, Binding, FounderId, Now, RejectCode, Role, RunId};
 
 /// One agent. See the module's story for how to drive it.
 pub struct Agent {
@@ -111,24 +112,11 @@ impl Agent {
     /// [`SendError::Invalid`] for a name or skill that can't be: the caller's fault.
     pub fn host(config: Config, founder_seed: [u8; 32], random: Random, now: Now) -> Result<Self, SendError> {
         let founder = FounderKey::from_seed(founder_seed);
-        let (identity, mut random, long_term) = keys(&config, random)?;
-        let membership = Membership::found(&founder, &identity, &config.name, long_term.public(), now)
+        let keys = Keys::make(&config, random, now)?;
+        let membership = Membership::found(&founder, &keys.identity, &config.name, keys.long_term.public(), now)
             .map_err(|error| SendError::Invalid(error.to_string()))?;
-        let run = RunId::from_bytes(random.array());
-        let prekeys = Prekeys::new(&mut random, now.monotonic);
-        let link = Link::new(credentials(&identity, &membership), now);
-        let mut shared = Shared {
-            config,
-            identity,
-            run,
-            long_term,
-            prekeys,
-            link,
-            random,
-            events: VecDeque::new(),
-            last_token: 0,
-            counters: Counters::default(),
-        };
+        let credentials = credentials(&keys.identity, &membership);
+        let mut shared = keys.share(config, credentials, now);
         let member = Member::new(&mut shared, membership, Some(founder), now)?;
         Ok(Self { shared, stage: Stage::Member(Box::new(member)) })
     }
@@ -138,28 +126,14 @@ impl Agent {
     /// # Errors
     /// [`SendError::Invalid`] for a name or skill that can't be: the caller's fault.
     pub fn join(config: Config, ticket: Ticket, random: Random, now: Now) -> Result<Self, SendError> {
-        let (identity, mut random, long_term) = keys(&config, random)?;
-        let run = RunId::from_bytes(random.array());
-        let prekeys = Prekeys::new(&mut random, now.monotonic);
-        let joining = Joining::new(ticket, &mut random);
+        let mut keys = Keys::make(&config, random, now)?;
+        let joining = Joining::new(ticket, &mut keys.random);
         let credentials = Credentials {
             routing: joining.routing(),
             key: joining.link_key(),
             role: Role::Stranger { mailbox: joining.mailbox() },
         };
-        let link = Link::new(credentials, now);
-        let shared = Shared {
-            config,
-            identity,
-            run,
-            long_term,
-            prekeys,
-            link,
-            random,
-            events: VecDeque::new(),
-            last_token: 0,
-            counters: Counters::default(),
-        };
+        let shared = keys.share(config, credentials, now);
         Ok(Self { shared, stage: Stage::Joining(Box::new(joining)) })
     }
 
@@ -326,201 +300,32 @@ impl Agent {
     }
 }
 
-/// For the application.
-impl Agent {
-    fn member(&mut self) -> Result<(&mut Member, &mut Shared), SendError> {
-        match &mut self.stage {
-            Stage::Member(member) if !self.shared.link.is_over() => Ok((member, &mut self.shared)),
-            Stage::Member(_) | Stage::Joining(_) | Stage::Over => Err(SendError::Closed),
-        }
-    }
-
-    /// Queues a plain message. Returns the token of its receipt and its id.
-    ///
-    /// # Errors
-    /// See [`SendError`]; nothing was queued.
-    pub fn send(&mut self, outgoing: Outgoing, now: Now) -> Result<(Token, MessageId), SendError> {
-        let (member, cx) = self.member()?;
-        member.send(cx, outgoing, now)
-    }
-
-    /// Starts a call to a skill, or a request to a peer. It ends with `Answered` or `CallFailed`, or by `cancel`.
-    ///
-    /// # Errors
-    /// See [`SendError`]; nothing was started.
-    pub fn call(&mut self, request: CallRequest, now: Now) -> Result<Token, SendError> {
-        let (member, cx) = self.member()?;
-        member.call(cx, request, now)
-    }
-
-    /// Ends a call: its answer isn't wanted any more. No event follows. Cancelling what is over does nothing.
-    pub fn cancel(&mut self, call: Token, now: Now) {
-        if let Ok((member, cx)) = self.member() {
-            member.cancel_call(cx, call, now);
-        }
-    }
-
-    /// The receipt token and id of the request that a call has out, and with whom it is.
-    pub fn request_of(&self, call: Token) -> Option<(Token, MessageId, AgentId)> {
-        match &self.stage {
-            Stage::Member(member) => member.calls.request_of(call),
-            Stage::Joining(_) | Stage::Over => None,
-        }
-    }
-
-    /// Answers a request, with a part or finally.
-    ///
-    /// # Errors
-    /// [`SendError::NotOpen`] after the final answer; [`SendError::OutboxFull`] for a part.
-    pub fn answer(
-        &mut self,
-        request: Token,
-        content: Content,
-        is_final: bool,
-        depth: u16,
-        now: Now,
-    ) -> Result<(Token, MessageId), SendError> {
-        let (member, cx) = self.member()?;
-        member.answer(cx, request, content, is_final, depth, now)
-    }
-
-    /// Refuses a request or a plain message.
-    ///
-    /// # Errors
-    /// [`SendError::NotOpen`] if it is over already.
-    pub fn refuse(&mut self, token: Token, refusal: &Refusal, now: Now) -> Result<(), SendError> {
-        let (member, cx) = self.member()?;
-        let found =
-            member.refuse_request(cx, token, refusal, now) || member.refuse_plain(cx, token, refusal.code, &refusal.text, now);
-        if found { Ok(()) } else { Err(SendError::NotOpen { what: "message" }) }
-    }
-
-    /// The application can't read a plain message, and doesn't count it as consumed: it is refused.
-    pub fn discard(&mut self, token: Token, reason: &str, now: Now) {
-        if let Ok((member, cx)) = self.member() {
-            member.discard(cx, token, reason, now);
-        }
-    }
-
-    /// A plain message has been handled, ahead of its turn in [`consumed`](Self::consumed).
-    pub fn done(&mut self, token: Token, now: Now) {
-        if let Ok((member, cx)) = self.member() {
-            member.done(cx, token, now);
-        }
-    }
-
-    /// The application took and handled so many more plain messages, in the order of their events.
-    pub fn consumed(&mut self, messages: usize, now: Now) {
-        if let Ok((member, cx)) = self.member() {
-            member.consumed(cx, messages, now);
-        }
-    }
-
-    /// The application's event loop turned: requests that it handles are alive.
-    pub fn turned(&mut self, now: Now) {
-        if let Stage::Member(member) = &mut self.stage {
-            member.requests.turned(now);
-        }
-    }
-
-    /// Asks for the definition of a skill, by the hash on the card. [`Event::Definition`] answers, or [`Event::CallFailed`].
-    ///
-    /// # Errors
-    /// [`SendError::PeerUnknown`].
-    pub fn describe(&mut self, peer: AgentId, hash: [u8; 32], timeout: Duration, now: Now) -> Result<Token, SendError> {
-        let (member, cx) = self.member()?;
-        member.describe(cx, peer, hash, timeout, now)
-    }
-
-    /// Replaces the skills on offer; peers get the changed card.
-    ///
-    /// # Errors
-    /// [`SendError::NotPermitted`], [`SendError::Invalid`]; nothing changed.
-    pub fn offer(&mut self, skills: Vec<SkillOffer>, now: Now) -> Result<(), SendError> {
-        let (member, cx) = self.member()?;
-        member.offer(cx, skills, now)
-    }
-
-    /// Makes a ticket. It can be used once [`Event::Invite`] says so.
-    ///
-    /// # Errors
-    /// [`SendError::NotPermitted`] without the right to admit, [`SendError::Invalid`] for too many invites.
-    pub fn invite(&mut self, terms: InviteTerms, now: Now) -> Result<(Token, Ticket), SendError> {
-        let (member, cx) = self.member()?;
-        member.invite(cx, terms, now)
-    }
-
-    /// Takes an invite back. Who joined with it stays a member.
-    pub fn revoke_invite(&mut self, invite: Token, now: Now) {
-        if let Ok((member, cx)) = self.member() {
-            member.revoke_invite(cx, invite, now);
-        }
-    }
-
-    /// All peers that are known, in the order of their ids.
-    pub fn peers(&self) -> Vec<PeerView> {
-        match &self.stage {
-            Stage::Member(member) => member.roster.peers().map(view).collect(),
-            Stage::Joining(_) | Stage::Over => Vec::new(),
-        }
-    }
-
-    /// One peer.
-    pub fn peer(&self, id: &AgentId) -> Option<PeerView> {
-        match &self.stage {
-            Stage::Member(member) if *id != self.shared.identity.id() => member.roster.get(id).map(view),
-            Stage::Member(_) | Stage::Joining(_) | Stage::Over => None,
-        }
-    }
-
-    /// Tokens of sent messages that their receivers aren't known to have.
-    pub fn outstanding(&self) -> Vec<Token> {
-        match &self.stage {
-            Stage::Member(member) => member.undelivered(),
-            Stage::Joining(_) | Stage::Over => Vec::new(),
-        }
-    }
-
-    /// Numbers about the agent's own state.
-    pub fn health(&self) -> Health {
-        let member = match &self.stage {
-            Stage::Member(member) => Some(member),
-            Stage::Joining(_) | Stage::Over => None,
-        };
-        Health {
-            linked: self.shared.link.is_up(),
-            member: member.is_some(),
-            peers: member.map_or(0, |member| member.roster.peers().count()),
-            peers_linked: member.map_or(0, |member| member.roster.peers().filter(|entry| entry.presence.is_linked()).count()),
-            outbox_messages: member.map_or(0, |member| member.outbox.messages),
-            outbox_bytes: member.map_or(0, |member| member.outbox.bytes),
-            calls: member.map_or(0, |member| member.calls.len()),
-            requests: member.map_or(0, |member| member.requests.len()),
-            ephemeral: self.shared.config.ephemeral,
-            certificate_expiry: member.map(|member| member.roster.own().member.expiry),
-            unknown_frames: self.shared.link.unknown_frames(),
-            counters: self.shared.counters,
-        }
-    }
-
-    /// Says goodbye to peers and switchboard. What `poll_transmit` still gives should be written; then the shell disconnects.
-    pub fn close(&mut self, now: Now) {
-        if let Stage::Member(member) = &mut self.stage {
-            member.say_goodbye(&mut self.shared, now);
-            member.fail_all_calls(&mut self.shared);
-        }
-        if !self.shared.link.is_over() {
-            self.shared.link.close();
-            self.shared.emit(Event::Closed(None));
-        }
-    }
+/// What an agent has before it has a link.
+struct Keys {
+    identity: Identity,
+    run: RunId,
+    long_term: KeyPair,
+    prekeys: Prekeys,
+    random: Random,
 }
 
-fn keys(config: &Config, mut random: Random) -> Result<(Identity, Random, KeyPair), SendError> {
-    crate::crypto::certificate::validate_name(&config.name).map_err(|error| SendError::Invalid(error.to_string()))?;
-    let identity = Identity::from_seed(config.identity_seed);
-    let long_term = KeyPair::generate(&mut random);
-    Ok((identity, random, long_term))
+impl Keys {
+    fn make(config: &Config, mut random: Random, now: Now) -> Result<Self, SendError> {
+        crate::crypto::certificate::validate_name(&config.name).map_err(|error| SendError::Invalid(error.to_string()))?;
+        Ok(Self {
+            identity: Identity::from_seed(config.identity_seed),
+            long_term: KeyPair::generate(&mut random),
+            run: RunId::from_bytes(random.array()),
+            prekeys: Prekeys::new(&mut random, now.monotonic),
+            random,
+        })
+    }
+
+    fn share(self, config: Config, credentials: Credentials, now: Now) -> Shared {
+        let Self { identity, run, long_term, prekeys, random } = self;
+        let (link, events, counters) = (Link::new(credentials, now), VecDeque::new(), Counters::default());
+        Shared { config, identity, run, long_term, prekeys, link, random, events, last_token: 0, counters }
+    }
 }
 
 /// The joiner's next frame. What could fail is the name, which was checked at the start.
@@ -540,14 +345,5 @@ fn credentials(identity: &Identity, membership: &Membership) -> Credentials {
         routing: membership.routing,
         key: identity.link_key(&membership.routing),
         role: Role::Member(membership.link_chain.clone()),
-    }
-}
-
-fn view(entry: &roster::RosterEntry) -> PeerView {
-    PeerView {
-        card: Arc::new(entry.card.clone()),
-        linked: entry.presence.is_linked(),
-        gone: entry.presence.is_gone(),
-        run: entry.card.run,
     }
 }
