@@ -4,7 +4,7 @@
 //! chaos         one seed: a random swarm, its work, and everything that goes wrong; then rest, then the reckoning
 //! world         the machinery: agents, switchboard, wires, applications, one queue of happenings
 //! network       what a wire and a hostile relay do to frames;  application  what the programs on top do
-//! history       what applications saw;   checker   holds it against the guarantee of DESIGN
+//! history       what applications saw;   checker   holds it against the guarantee (ARCHITECTURE.md)
 //! scenarios     what is worth a name: the ways in which it went wrong once, or would be likely to
 //! ```
 //!

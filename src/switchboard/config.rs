@@ -22,7 +22,8 @@ pub struct Config {
     pub stranger_limit: Duration,
     /// How long a client may take from Challenge to Hello.
     pub hello_limit: Duration,
-    /// How long a socket may take nothing while something waits for it. Chosen with DESIGN's "a stalled reader is cut".
+    /// How long a socket may take nothing while something waits for it. Chosen: a reader that is
+    /// alive takes something in less, and what waits for it would only grow old.
     pub stall_limit: Duration,
     /// What waits for one link at most.
     pub lanes: LaneLimits,

@@ -13,7 +13,7 @@ use crate::proto::{Bounce, BounceReason, DataFrame, Label, Lane, Now, limits};
 /// When to try again after a queue was full. Chosen: a reader that is alive takes a full lane in less.
 const RETRY_FULL: Duration = Duration::from_millis(200);
 
-/// How far a frame may be past its expiry, which is on its sender's clock (DESIGN section 5a, *Time*).
+/// How far a frame may be past its expiry, which is on its sender's clock and that clock may be wrong. Chosen.
 const EXPIRY_TOLERANCE_MS: u64 = 60_000;
 
 /// Where a label leads.

@@ -10,7 +10,7 @@ use super::Config;
 /// Origins that are remembered. Beyond it newcomers share one bucket. Chosen: 4 MiB.
 const ORIGINS: usize = 65_536;
 
-/// How long an origin without links is remembered (DESIGN section 7).
+/// How long an origin without links is remembered Chosen: an attacker gains nothing by waiting longer.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// One network address, or a block of them, as the shell groups them.

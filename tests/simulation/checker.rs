@@ -1,4 +1,4 @@
-//! Holds a history against the guarantee of DESIGN: what an application may see, must see, and must never see.
+//! Holds a history against the guarantee of ARCHITECTURE.md: what an application may see, must see, and must never see.
 //!
 //! It knows nothing of frames, sessions or links. Each rule is a function with the words that a violation is reported by.
 
