@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from .message import Message
     from .peer import Peer
 
-# How many messages led to what this task or thread is doing: 0 for a program's own doing, one more than the message being handled
-# in a handler, and in a loop over an agent's messages. Whatever is sent carries it; the core refuses beyond 64.
+# How many messages led to what this task or thread is doing: 0 for a program's own doing, one more than the request in a handler and in
+# what the handler starts. Whatever is sent carries it, and a reply one more than its message; the core refuses beyond 64. A loop over an
+# agent's messages doesn't set it: what a program sends between two messages needn't be caused by the first.
 causal_depth: ContextVar[int] = ContextVar("a2alinker_causal_depth", default=0)
 
 

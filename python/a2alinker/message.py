@@ -12,7 +12,6 @@ from typing import Any, Final, NoReturn
 from . import _core
 from ._html import card
 from ._loop import Event, Seam
-from .context import causal_depth
 from .exceptions import AlreadyConsumed, OutboxFull, PeerUnknown, UsageError
 from .outbox import DEFAULT_TTL, PRIORITIES, Outbox, Priority, Refusal
 from .peer import Peer, text_id
@@ -101,12 +100,14 @@ class Message:
     async def reply(self, body: Any) -> Receipt:
         """Answers: with the final answer to a request, or with a message to the sender. The message counts as handled.
 
-        Waits only while the outbox is full. Cancelled, it has sent nothing. An answer that the sender no longer waits for is dropped, and
+        A reply counts one level deeper than its message, so that agents that answer each other for ever come to an end after 64. Waits
+        only while the outbox is full. Cancelled, it has sent nothing. An answer that the sender no longer waits for is dropped, and
         its receipt says `failed`.
 
         Raises:
             UsageError: it was answered or refused before.
             BodyError: the value can't be sent.
+            TooDeep: it answers an answer to an answer, 64 times.
             AgentClosed, WrongLoop, Forked: as for `Agent.send`.
         """
         receipt = await self._answer(body, final=True)
@@ -299,9 +300,6 @@ class Inbox:
         else:
             message = request = Request(self._outbox, event, self)
             self._requests[event[TOKEN]] = weakref.ref(request)
-        depth = event[DEPTH] + 1
-        if causal_depth.get() != depth:
-            causal_depth.set(depth)
         return message
 
     async def wait(self) -> bool:

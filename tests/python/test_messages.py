@@ -328,12 +328,9 @@ async def test_what_nobody_takes_stays_with_the_sender() -> None:
 async def test_the_loop_guard_ends_a_ping_pong() -> None:
     async with pair() as (host, worker):
 
-        async def echo(agent: a2alinker.Agent) -> int:
-            count = 0
+        async def echo(agent: a2alinker.Agent) -> None:
             async for message in agent:
-                await agent.send(message.sender, message.body)
-                count += 1
-            return count
+                await message.reply(message.body)
 
         async with asyncio.TaskGroup() as group:
             echoes = [group.create_task(guarded(echo(agent))) for agent in (host, worker)]
@@ -342,6 +339,14 @@ async def test_the_loop_guard_ends_a_ping_pong() -> None:
             assert all(isinstance(task.result(), a2alinker.TooDeep) for task in done)
             for task in pending:
                 task.cancel()
+
+
+async def test_a_long_dialogue_of_one_program_is_no_loop() -> None:
+    async with pair() as (host, worker):
+        for number in range(200):
+            await host.send(worker.name, number)
+            await (await next_message(worker)).reply(number + 1)
+            assert (await next_message(host)).body == number + 1
 
 
 async def guarded(coroutine: Any) -> Any:
