@@ -16,6 +16,7 @@ use super::error::SendError;
 use super::event::{Event, PeerChange};
 use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind};
+use super::peer::Peer;
 use super::roster::Learned;
 use crate::proto::{AgentId, Lane, MessageId, Now};
 
@@ -138,15 +139,13 @@ impl Member {
         }
     }
 
-    /// A newcomer shows its card to those who admit agents, and they spread it. False: none of them is there.
-    pub(super) fn introduce_self(&mut self, cx: &mut Shared, now: Now) -> bool {
-        let bytes = self.roster.own().bytes.clone();
-        let admins = self.roster.peers().filter(|entry| entry.presence.is_linked() && entry.card.member.rights.admit);
-        let admins: Vec<AgentId> = admins.map(|entry| entry.card.identity).collect();
-        for admin in &admins {
-            self.send_card(cx, *admin, bytes.clone(), now);
+    /// Shows the own card to somebody who admits agents, and so spreads it, unless there is a session, in which it was shown.
+    pub(super) fn introduce_to(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
+        let admits = self.roster.get(&id).is_some_and(|entry| entry.card.member.rights.admit);
+        if admits && !self.peers.get(&id).is_some_and(Peer::has_session) {
+            let bytes = self.roster.own().bytes.clone();
+            self.send_card(cx, id, bytes, now);
         }
-        !admins.is_empty()
     }
 
     /// Replaces the skills on offer.
@@ -167,8 +166,9 @@ impl Member {
     pub(super) fn catch_up(&mut self, cx: &mut Shared, now: Now) {
         let admits = self.membership.rights().admit;
         let linked = self.roster.peers().filter(|entry| entry.presence.is_linked());
-        let others: Vec<AgentId> =
-            linked.filter(|entry| admits || entry.card.member.rights.admit).map(|entry| entry.card.identity).collect();
+        let others = linked.filter(|entry| admits || entry.card.member.rights.admit).map(|entry| entry.card.identity);
+        // Without a session, whoever opens one compares.
+        let others: Vec<AgentId> = others.filter(|id| self.peers.get(id).is_some_and(Peer::has_session)).collect();
         others.into_iter().for_each(|id| self.send_roster(cx, id, None, now));
     }
 

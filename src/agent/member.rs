@@ -88,8 +88,6 @@ pub(super) struct Member {
     timers: BTreeSet<(Duration, AgentId)>,
     pub(super) card_stamp: u64,
     joined: bool,
-    /// Nobody who could spread it has this agent's card yet.
-    introduce: bool,
 }
 
 impl Member {
@@ -104,7 +102,6 @@ impl Member {
             super::cards::add_definition(&mut definitions, skill)?;
         }
         let card = super::cards::own_card(shared, &membership, now.wall)?;
-        let founder_key_is_elsewhere = founder_key.is_none();
         let roster = Roster::new(card, shared.config.peer_gone_after, now.monotonic);
         Ok(Self {
             membership,
@@ -124,7 +121,6 @@ impl Member {
             timers: BTreeSet::new(),
             card_stamp: now.wall,
             joined: false,
-            introduce: founder_key_is_elsewhere,
         })
     }
 
@@ -164,9 +160,7 @@ impl Member {
             ids.into_iter().for_each(|id| self.touch(cx, id, now));
             self.move_calls(cx, now);
         }
-        if self.introduce {
-            self.introduce = !self.introduce_self(cx, now);
-        } else if reset {
+        if reset {
             self.catch_up(cx, now);
         }
     }
@@ -184,6 +178,7 @@ impl Member {
                         }
                     }
                     cx.emit(Event::Peer { id, change: PeerChange::Up });
+                    self.introduce_to(cx, id, now);
                     self.touch(cx, id, now);
                     self.calls.handle_peer_up(id, now);
                 }
