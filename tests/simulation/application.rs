@@ -17,6 +17,8 @@ pub struct Manner {
     pub reads_within: Duration,
     /// Of a thousand messages whose sender waits for their handling it declines so many.
     pub declines: u64,
+    /// Of a thousand such messages it handles so many before they are taken out of the inbox.
+    pub hurries: u64,
     /// It works on a request at most so long,
     pub works_for: Duration,
     /// and on so many at a time; of others it says that it is busy.
@@ -33,6 +35,7 @@ impl Manner {
     pub const PROMPT: Self = Self {
         reads_within: Duration::ZERO,
         declines: 0,
+        hurries: 0,
         works_for: Duration::from_millis(100),
         works_on: 64,
         refuses: 0,
@@ -46,6 +49,7 @@ impl Manner {
                 .pick(&[Duration::ZERO, Duration::from_millis(50), Duration::from_secs(3)])
                 .unwrap_or(&Duration::ZERO),
             declines: dice.within(0..200),
+            hurries: dice.within(0..400),
             works_for: dice.millis(10..15_000),
             works_on: dice.within(1..6) as usize,
             refuses: dice.within(0..150),

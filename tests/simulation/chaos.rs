@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use a2alinker::agent::Health;
-use a2alinker::crypto::Ticket;
+use a2alinker::crypto::{Rights, Ticket};
 use a2alinker::proto::Lane;
+use a2alinker::proto::limits::LINK_SILENCE;
 
 use super::application::{BODY_MAX, Manner};
 use super::checker::{self, REST, Span, Violation};
 use super::dice::Dice;
-use super::history::Who;
+use super::history::{Record, What, Who};
 use super::network::{Line, Relay};
 use super::world::{CallPlan, Notice, SendPlan, World};
 
@@ -30,6 +31,7 @@ pub fn play(world: &mut World) -> Result<(), Violation> {
     world.run_for(SILENCE);
     let span = Span { calm, end: world.now };
     checker::check(&world.history, span)?;
+    check_links(world, calm)?;
     check_rest(world, &before)
 }
 
@@ -43,6 +45,11 @@ fn begin(world: &mut World) -> Duration {
     let calm = world.now + world.dice.millis(25_000..70_000);
     if world.dice.chance(700) {
         world.relay = Relay::random(&mut world.dice);
+    }
+    if world.dice.chance(300) {
+        let rights = Rights { admit: true, ..Rights::default() };
+        let (_, ticket) = world.ticket_with(host, Some(1), rights, Duration::from_secs(600));
+        world.at(world.now + Duration::from_secs(1), move |world| newcomer(world, ticket));
     }
     for _ in 0..joiners {
         let (at, ticket) = (world.now + world.dice.millis(0..4_000), ticket.clone());
@@ -66,7 +73,12 @@ fn stranger(dice: &mut Dice) -> (Line, i64, Manner) {
 
 fn newcomer(world: &mut World, ticket: Ticket) {
     let (line, skew, manner) = stranger(&mut world.dice);
-    world.join(ticket, line, skew, manner);
+    let mut config = world.config("worker", true);
+    if world.dice.chance(200) {
+        config.outbox_messages = world.dice.within(5..60) as usize;
+        config.outbox_bytes = BODY_MAX + world.dice.within(0..200_000) as usize;
+    }
+    world.join_as(config, ticket, line, skew, manner);
 }
 
 fn somebody(world: &mut World) -> Option<Who> {
@@ -157,11 +169,15 @@ fn fault(world: &mut World, ticket: &Ticket) {
             world.seats[who].application.manner.turns = false;
             world.at(back * 3, move |world| world.seats[who].application.manner.turns = true);
         }
-        85..92 if who != 0 => {
+        85..88 => {
+            let tag = format!("tag-{}", world.dice.within(0..1_000));
+            world.retag(who, tag);
+        }
+        88..93 if who != 0 => {
             world.kill(who);
             newcomer(world, ticket.clone());
         }
-        92..96 if who != 0 => world.close(who),
+        93..97 if who != 0 => world.close(who),
         _ => newcomer(world, ticket.clone()),
     }
 }
@@ -169,6 +185,9 @@ fn fault(world: &mut World, ticket: &Ticket) {
 /// Everything that went wrong ends, and applications work quickly.
 fn rest(world: &mut World) {
     world.relay = Relay::HONEST;
+    if world.lied {
+        world.restart_switchboard(Duration::ZERO);
+    }
     for who in 0..world.seats.len() {
         world.rejoin(who);
         world.set_reading(who, true);
@@ -179,6 +198,15 @@ fn rest(world: &mut World) {
 
 fn frames_sent(world: &World) -> Vec<(Who, u64)> {
     world.living().map(|who| (who, world.agent(who).health().counters.frames_sent)).collect()
+}
+
+/// A network at rest keeps its links, once the last break has been noticed.
+fn check_links(world: &World, calm: Duration) -> Result<(), Violation> {
+    let lost = |record: &&Record| record.what == What::LinkLost && record.at > calm + LINK_SILENCE * 2;
+    match world.history.records.iter().find(lost) {
+        Some(record) => Err(Violation { rule: "link lost at rest", uid: None, about: record.to_string() }),
+        None => Ok(()),
+    }
 }
 
 /// In the end nobody has anything left, nobody says anything any more, and not too much was said.
@@ -197,6 +225,9 @@ fn check_rest(world: &World, before: &[(Who, u64)]) -> Result<(), Violation> {
         if (outbox_messages > 0 || outbox_bytes > 0) && !somebody_died {
             return violated("outbox not empty", format!("agent {who} keeps {outbox_messages} messages, {outbox_bytes} bytes"));
         }
+        if world.seats[who].is_full && !somebody_died {
+            return violated("no word of space", format!("agent {who} waits for room in its outbox"));
+        }
         if calls > 0 || requests > 0 {
             return violated("work left", format!("agent {who} has {calls} calls and {requests} requests open"));
         }
@@ -207,6 +238,9 @@ fn check_rest(world: &World, before: &[(Who, u64)]) -> Result<(), Violation> {
     }
     if !world.is_complete() {
         return violated("not all know each other", world.tell());
+    }
+    if !world.is_up_to_date() {
+        return violated("an old card", world.tell());
     }
     let sent: u64 = before.iter().map(|(_, frames)| frames).sum();
     let agents = world.seats.len() as u64;

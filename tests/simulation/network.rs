@@ -81,6 +81,8 @@ pub struct Wire {
     pub dead: bool,
     /// When the switchboard last heard anything.
     pub heard: Duration,
+    /// Data frames that the agent wrote.
+    pub frames: u64,
 }
 
 /// What becomes of a Data frame on its way from the switchboard to an agent.
@@ -109,14 +111,16 @@ pub struct Relay {
     pub delays: u64,
     /// An old frame comes along with this one.
     pub replays: u64,
+    /// It makes up a notice: that a frame bounced, that a session is unknown, that somebody came or went.
+    pub lies: u64,
 }
 
 impl Relay {
-    pub const HONEST: Self = Self { loses: 0, repeats: 0, delays: 0, replays: 0 };
+    pub const HONEST: Self = Self { loses: 0, repeats: 0, delays: 0, replays: 0, lies: 0 };
 
     pub fn random(dice: &mut Dice) -> Self {
         let mut often = |most: u64| if dice.chance(500) { 0 } else { dice.within(1..most) };
-        Self { loses: often(60), repeats: often(150), delays: often(150), replays: often(100) }
+        Self { loses: often(60), repeats: often(150), delays: often(150), replays: often(100), lies: often(60) }
     }
 
     pub fn decide(&self, dice: &mut Dice) -> Fate {

@@ -72,6 +72,10 @@ pub struct Seat {
     /// What it was told about peers, and gaps.
     pub changes: Vec<(Who, PeerChange)>,
     pub gaps: usize,
+    /// The word that its card shows beside its skill.
+    pub tag: String,
+    /// It was told that the outbox is full, and not yet that there is room again.
+    pub is_full: bool,
     wire: Option<usize>,
     timer: Option<Duration>,
     restless: u32,
@@ -83,6 +87,8 @@ pub struct World {
     pub history: History,
     pub seats: Vec<Seat>,
     pub relay: Relay,
+    /// The switchboard has said what isn't so: what agents believe is put right only by links that are new.
+    pub lied: bool,
     /// Decides before the relay what becomes of a frame, for scripts.
     pub rule: Option<Rule>,
     /// What happened on the wires, if asked for.
@@ -114,6 +120,7 @@ impl World {
             history: History::default(),
             seats: Vec::new(),
             relay: Relay::HONEST,
+            lied: false,
             rule: None,
             trace: None,
             invites: BTreeMap::new(),
@@ -153,6 +160,16 @@ impl World {
             let peers = self.agent(who).peers();
             let linked = |peer: &PeerView| peer.linked && self.seats[self.who_by_id[&peer.card.identity]].agent.is_some();
             self.seats[who].joined && peers.iter().filter(|peer| linked(peer)).count() == living - 1
+        })
+    }
+
+    /// Every living agent knows the newest card of every other.
+    pub fn is_up_to_date(&self) -> bool {
+        self.living().all(|who| {
+            self.living().filter(|other| *other != who).all(|other| {
+                let view = self.agent(who).peer(&self.seats[other].id);
+                view.is_some_and(|view| view.card.skill(SKILL).is_none_or(|skill| skill.tags.concat() == self.seats[other].tag))
+            })
         })
     }
 
@@ -218,8 +235,7 @@ impl World {
     pub fn config(&mut self, name: &str, works: bool) -> Config {
         let mut config = Config::new(&format!("{name}-{}", self.seats.len()), self.dice.seed());
         if works {
-            let definition = br#"{"name":"work","description":"Works.","input":null,"output":null}"#.to_vec();
-            config.skills = vec![SkillOffer { name: SKILL.to_owned(), tags: Vec::new(), concurrency: 4, definition }];
+            config.skills = vec![skill("")];
         }
         config
     }
@@ -239,6 +255,8 @@ impl World {
             closed: None,
             changes: Vec::new(),
             gaps: 0,
+            tag: String::new(),
+            is_full: false,
             wire: None,
             timer: None,
             restless: 0,
@@ -437,4 +455,11 @@ impl World {
         seats.for_each(|(who, closed)| text += &format!("agent {who} ended: {closed}\n"));
         text + &format!("switchboard: {:?}\n", self.switchboard.stats())
     }
+}
+
+/// The one skill that there is.
+pub fn skill(tag: &str) -> SkillOffer {
+    let definition = br#"{"name":"work","description":"Works.","input":null,"output":null}"#.to_vec();
+    let tags = if tag.is_empty() { Vec::new() } else { vec![tag.to_owned()] };
+    SkillOffer { name: SKILL.to_owned(), tags, concurrency: 4, definition }
 }

@@ -183,3 +183,23 @@ fn a_newcomer_that_the_host_hears_of_from_others_becomes_known_to_all() {
     world.run_until("all know all", SECOND * 10, World::is_complete);
     world.conclude();
 }
+
+#[test]
+fn a_newcomer_whose_admin_is_gone_is_known_to_the_host_all_the_same() {
+    let (mut world, host) = lone_host();
+    let rights = Rights { admit: true, ..Rights::default() };
+    let (token, ticket) = world.ticket_with(host, Some(1), rights, SECOND * 600);
+    world.run_until("the ticket can be used", SECOND * 10, |world| world.invites[&(host, token)] == Some(true));
+    let admin = world.join(ticket, Line::NEAR, 0, Manner::PROMPT);
+    let open = world.ticket(host, None);
+    world.run_for(SECOND * 5);
+    world.cut_off(host);
+    world.run_for(SECOND * 60);
+    let newcomer = world.join(open, Line::NEAR, 0, Manner::PROMPT);
+    world.run_until("the newcomer is a member", SECOND * 20, |world| world.seats[newcomer].joined);
+    world.run_for(SECOND * 5);
+    world.kill(admin);
+    world.rejoin(host);
+    world.run_until("the host knows it", SECOND * 30, World::is_complete);
+    world.conclude();
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use a2alinker::proto::{DataFrame, Lane, OuterHeader, OuterKind, SessionId};
+use a2alinker::proto::{OuterKind, SessionId};
 use bytes::Bytes;
 
 use crate::simulation::application::Manner;
@@ -131,22 +131,6 @@ fn frames_that_overtake_their_opener_wait_for_it() {
     world.conclude();
 }
 
-/// A complaint about a session that nobody made, for the agent `to`.
-fn complaint(world: &World, about: SessionId, to: Who) -> Bytes {
-    let header = OuterHeader {
-        kind: OuterKind::CannotOpen,
-        lane: Lane::Control,
-        parkable: false,
-        early: false,
-        destination: world.label(to),
-        session: about,
-        generation: 0,
-        counter: 0,
-        expiry: 0,
-    };
-    DataFrame::new(header, &[]).into_bytes()
-}
-
 #[test]
 fn forged_complaints_cost_some_openers_and_nothing_else() {
     let mut world = strangers();
@@ -156,7 +140,7 @@ fn forged_complaints_cost_some_openers_and_nothing_else() {
         let sessions: BTreeSet<SessionId> = seen.borrow().iter().map(|(_, _, session, _)| *session).collect();
         for session in sessions {
             for to in [1, 2] {
-                let frame = complaint(&world, session, to);
+                let frame = world.complaint(session, to).into_bytes();
                 world.inject(to, frame);
             }
         }
@@ -177,7 +161,7 @@ fn a_receiver_that_gave_up_its_session_confirms_on_another() {
     world.send(1, SendPlan::to(2)).expect("there is room");
     world.run_for(SECOND * 3);
     let session = seen.borrow().iter().find(|(_, kind, ..)| *kind == OuterKind::Opener).map(|(_, _, session, _)| *session);
-    let frame = complaint(&world, session.expect("an opener crossed"), 2);
+    let frame = world.complaint(session.expect("an opener crossed"), 2).into_bytes();
     world.inject(2, frame);
     world.run_for(SECOND);
     // Agent 2 has nothing to say but receipts.

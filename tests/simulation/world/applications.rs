@@ -7,7 +7,7 @@ use a2alinker::agent::{
 };
 use a2alinker::proto::{Lane, ThreadId};
 
-use super::{Happening, SKILL, World};
+use super::{Happening, SKILL, World, skill};
 use crate::simulation::application::{Job, Unread, answer, body, headers, read, read_answer};
 use crate::simulation::history::{Path, State, Uid, What, Who};
 
@@ -76,8 +76,11 @@ impl World {
             headers: headers(message, plan.len),
             content: body(message, plan.len),
         };
-        let agent = self.seats[from].agent.as_mut().ok_or(SendError::Closed)?;
-        let (token, _) = agent.send(outgoing, now)?;
+        let seat = &mut self.seats[from];
+        let agent = seat.agent.as_mut().ok_or(SendError::Closed)?;
+        let sent = agent.send(outgoing, now);
+        seat.is_full |= matches!(sent, Err(SendError::OutboxFull { .. }));
+        let (token, _) = sent?;
         self.next_uid += 1;
         self.seats[from].application.sent.insert(token, message);
         let path = Path { from, to: plan.to, lane: plan.lane, thread: plan.thread };
@@ -111,6 +114,18 @@ impl World {
         self.history.add(self.now, from, What::Called { call });
         self.settle(from);
         Ok(call)
+    }
+
+    /// Changes the word beside the skill on an agent's card.
+    pub fn retag(&mut self, who: Who, tag: String) {
+        let now = self.clock(who);
+        let seat = &mut self.seats[who];
+        if let Some(agent) = &mut seat.agent
+            && agent.offer(vec![skill(&tag)], now).is_ok()
+        {
+            seat.tag = tag;
+        }
+        self.settle(who);
     }
 
     /// The caller's application doesn't want the answer any more.
@@ -243,7 +258,8 @@ impl World {
             Event::Invite { invite, result } => {
                 self.invites.insert((who, invite), Some(result.is_ok()));
             }
-            Event::Admitted { .. } | Event::Definition { .. } | Event::Space => {}
+            Event::Space => self.seats[who].is_full = false,
+            Event::Admitted { .. } | Event::Definition { .. } => {}
         }
     }
 
@@ -264,8 +280,16 @@ impl World {
         let thread = incoming.thread.as_bytes()[0];
         let path = Path { from: self.who_by_id[&incoming.sender], to: who, lane: incoming.lane, thread };
         self.history.add(self.now, who, What::Handed { message, path, intact });
+        let hasty = incoming.wants_done && self.dice.chance(self.seats[who].application.manner.hurries);
+        if hasty {
+            self.history.add(self.now, who, What::Handled { message });
+            let now = self.clock(who);
+            if let Some(agent) = &mut self.seats[who].agent {
+                agent.done(incoming.token, now);
+            }
+        }
         let application = &mut self.seats[who].application;
-        application.inbox.push_back(Unread { token: incoming.token, message, wants_done: incoming.wants_done });
+        application.inbox.push_back(Unread { token: incoming.token, message, wants_done: incoming.wants_done && !hasty });
         let wait = self.dice.millis(0..application.manner.reads_within.as_millis() as u64 + 1);
         self.put(self.now + wait, Happening::Read(who));
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use a2alinker::agent::{Command, ConnectFailure, LinkError};
 use a2alinker::proto::limits::{LINK_SILENCE, PING_INTERVAL};
-use a2alinker::proto::{Binding, DataFrame, Now, OuterKind};
+use a2alinker::proto::{
+    Binding, Bounce, BounceReason, DataFrame, LabelChanges, Lane, Now, OuterHeader, OuterKind, ServerFrame, SessionId,
+};
 use a2alinker::switchboard::{self, Output, Switchboard};
 use bytes::Bytes;
 
@@ -118,6 +120,7 @@ impl World {
             open_at_switchboard: true,
             dead: false,
             heard: self.now,
+            frames: 0,
         });
         self.wires_by_link.insert(link, at);
         self.seats[who].wire = Some(at);
@@ -175,6 +178,7 @@ impl World {
             }
             Err(_) => format!("agent {who} sends a frame of kind {:?}", frame.first()),
         });
+        self.wires[at].frames += u64::from(frame.first() == Some(&DataFrame::KIND));
         let line = self.seats[who].line;
         let when = self.wires[at].up.write(frame.len(), line, self.now, &mut self.dice);
         self.put(when, Happening::ToSwitchboard(at, frame));
@@ -312,6 +316,9 @@ impl World {
         if self.relay.replays > 0 {
             self.replay(to, &frame);
         }
+        if self.dice.chance(self.relay.lies) {
+            self.lie(at, header.session);
+        }
         match fate {
             Fate::Pass => self.write_down(at, frame),
             Fate::Lose => {}
@@ -335,6 +342,44 @@ impl World {
         if old && let Some(frame) = self.dice.pick(&self.kept[&to]).cloned() {
             self.put(self.now, Happening::Again(to, frame));
         }
+    }
+
+    /// The switchboard says something that isn't so.
+    fn lie(&mut self, at: usize, session: SessionId) {
+        let to = self.wires[at].who;
+        let frame = match self.dice.within(0..3) {
+            0 => {
+                let reasons = [BounceReason::Absent, BounceReason::Full, BounceReason::Expired, BounceReason::Malformed];
+                let number = self.dice.within(0..self.wires[at].frames + 1);
+                let reason = *self.dice.pick(&reasons).unwrap_or(&BounceReason::Absent);
+                ServerFrame::Bounce(Bounce { number, reason, retry_after_ms: self.dice.within(0..500) as u32 })
+            }
+            1 => ServerFrame::Data(self.complaint(session, to)),
+            _ => {
+                let who = self.dice.within(0..self.seats.len() as u64) as usize;
+                let label = self.label(who);
+                let (came, went) = if self.dice.chance(500) { (vec![label], vec![]) } else { (vec![], vec![label]) };
+                ServerFrame::Labels(LabelChanges { forget_others: false, came, went })
+            }
+        };
+        self.lied = true;
+        self.put(self.now, Happening::Again(to, frame.encode()));
+    }
+
+    /// Somebody's word that it can't open a session, for an agent; nothing proves who says so.
+    pub fn complaint(&self, about: SessionId, to: Who) -> DataFrame {
+        let header = OuterHeader {
+            kind: OuterKind::CannotOpen,
+            lane: Lane::Control,
+            parkable: false,
+            early: false,
+            destination: self.label(to),
+            session: about,
+            generation: 0,
+            counter: 0,
+            expiry: 0,
+        };
+        DataFrame::new(header, &[])
     }
 
     /// The relay writes a frame outside its turn, on whatever link the agent has by then.
