@@ -103,11 +103,9 @@ impl Member {
         peer.restart(run);
     }
 
-    /// Passes a card on, if admitting agents is this one's business. What another of those brings, that one has passed on.
+    /// Passes a card on, if admitting agents is this one's business; also what another of those brings, who may not know all that are known here.
     fn spread_card(&mut self, cx: &mut Shared, owner: AgentId, bytes: &Bytes, from: Option<AgentId>, now: Now) {
-        let is_passed_on =
-            |from: AgentId| from != owner && self.roster.get(&from).is_some_and(|entry| entry.card.member.rights.admit);
-        if !self.membership.rights().admit || from.is_none_or(is_passed_on) {
+        if from.is_none() || !self.membership.rights().admit {
             return;
         }
         let others: Vec<AgentId> = self.linked_peers().filter(|id| *id != owner && Some(*id) != from).collect();
