@@ -17,9 +17,9 @@ use super::world::{CallPlan, Notice, SendPlan, World};
 /// How long after everything has arrived nobody may say anything any more.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Frames that a message may cost on an average, all repetitions, receipts, credits, openers and answers included.
-const FRAMES_PER_MESSAGE: u64 = 40;
+const FRAMES_PER_MESSAGE: u64 = 15;
 /// Frames that an agent may send to each other one without any message: cards, rosters, openers, probes after each fault.
-const FRAMES_PER_PAIR: u64 = 150;
+const FRAMES_PER_PAIR: u64 = 60;
 
 /// Plays a seed to its end, which must have been started with [`World::new`].
 pub fn play(world: &mut World) -> Result<(), Violation> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use a2alinker::agent::{Config, PeerChange};
 use a2alinker::crypto::Rights;
+use a2alinker::proto::OuterKind;
 
 use crate::simulation::application::Manner;
 use crate::simulation::history::{State, Who};
@@ -133,6 +134,11 @@ fn an_identity_that_links_elsewhere_replaces_itself_and_the_first_stays_away() {
     assert!(closed(&world, first).contains("Replaced"), "{}", closed(&world, first));
     assert_eq!(world.switchboard().stats().replaced, 1, "they take the link from each other");
     assert!(world.agent(second).health().linked);
+    for (from, to) in [(host, second), (second, host)] {
+        let message = world.send(from, SendPlan::to(to)).expect("they know each other");
+        world.run_for(SECOND * 5);
+        assert_eq!(world.history.state(message), State::Delivered, "from {from} to {to}");
+    }
 }
 
 #[test]
@@ -201,5 +207,44 @@ fn a_newcomer_whose_admin_is_gone_is_known_to_the_host_all_the_same() {
     world.kill(admin);
     world.rejoin(host);
     world.run_until("the host knows it", SECOND * 30, World::is_complete);
+    world.conclude();
+}
+
+#[test]
+fn what_one_admin_brings_another_passes_on() {
+    let (mut world, host) = lone_host();
+    let rights = Rights { admit: true, ..Rights::default() };
+    let (token, ticket) = world.ticket_with(host, Some(1), rights, SECOND * 600);
+    world.run_until("the ticket can be used", SECOND * 10, |world| world.invites[&(host, token)] == Some(true));
+    let open = world.ticket(host, None);
+    // An admin and a member that never heard of each other, because the host could not tell them.
+    world.rule = Some(Box::new(|crossing| match (crossing.from, crossing.frame.header().kind) {
+        (Some(0), OuterKind::Session) => Fate::Lose,
+        _ => Fate::Pass,
+    }));
+    let admin = world.join(ticket, Line::NEAR, 0, Manner::PROMPT);
+    let member = world.join(open.clone(), Line::NEAR, 0, Manner::PROMPT);
+    world.run_until("both are members", SECOND * 10, |world| world.seats[admin].joined && world.seats[member].joined);
+    world.cut_off(host);
+    world.rule = None;
+    world.run_for(SECOND * 60);
+    let id = world.agent(admin).id();
+    assert!(world.agent(member).peer(&id).is_none());
+    world.rejoin(host);
+    world.run_until("the ticket has come to the admin", SECOND * 20, World::is_complete);
+    world.conclude();
+
+    // The host hears of a newcomer from the admin first; it is slow to introduce itself.
+    world.cut_off(host);
+    world.run_for(SECOND * 60);
+    let newcomer = world.join(open, Line { delay: SECOND, ..Line::NEAR }, 0, Manner::PROMPT);
+    world.rule = Some(Box::new(move |crossing| match (crossing.from, crossing.to) {
+        (Some(from), to) if from == admin && to == member => Fate::Lose,
+        _ => Fate::Pass,
+    }));
+    world.run_until("the newcomer is a member", SECOND * 60, |world| world.seats[newcomer].joined);
+    world.run_for(SECOND * 5);
+    world.rejoin(host);
+    world.run_until("the member hears of it", SECOND * 60, World::is_complete);
     world.conclude();
 }
