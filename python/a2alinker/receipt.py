@@ -100,8 +100,8 @@ class Receipt:
             AgentClosed: this agent closed before.
             Undelivered: for several receivers, those that it didn't reach.
         """
-        while self.state in _PASSING:
-            await self.change()
+        while (state := self.state) in _PASSING:
+            await self.change(state)
         if self.state in ("expired", "failed"):
             raise self._failure()
 
@@ -115,8 +115,8 @@ class Receipt:
         """
         if not self._until_done:
             raise UsageError('Only a message sent with until="done" is reported as done.')
-        while self.state in _PASSING or self.state == "delivered":
-            await self.change()
+        while (state := self.state) in _PASSING or state == "delivered":
+            await self.change(state)
         if self.state in _FAILURES:
             raise self._failure()
 
@@ -125,11 +125,10 @@ class Receipt:
         seen = self.state
         yield seen
         while not self.is_final(seen):
-            if self.state == seen:
-                try:
-                    await self.change()
-                except AgentClosed:
-                    return
+            try:
+                await self.change(seen)
+            except AgentClosed:
+                return
             if self.state != seen:
                 seen = self.state
                 yield seen
@@ -138,10 +137,10 @@ class Receipt:
         """Returns whether nothing can follow this state."""
         return state == "done" or state in _FAILURES or (state == "delivered" and not self._until_done)
 
-    async def change(self) -> None:
-        """Waits for a change of state. It may return early."""
-        before = self._core.state
-        if self._core.watch() == before:
+    async def change(self, seen: ReceiptState) -> None:
+        """Waits until the state may be another one than `seen`."""
+        self._core.watch()  # first: what changes after it is reported, and what changed before it is seen
+        if self.state == seen:
             await self._outbox.changed(self._core.token)
 
     def _failure(self) -> A2ALinkerError:
@@ -211,9 +210,14 @@ class GroupReceipt(Receipt):
             text = "; ".join(f"{part.peer or 'a peer'}: {outcome}" for part, outcome in failed)
             raise Undelivered(f"{len(failed)} of {len(self._parts)} receivers: {text}", receipts=tuple(part for part, _ in failed))
 
-    async def change(self) -> None:
-        """Waits for a change of any part."""
-        waits = [asyncio.ensure_future(part.change()) for part in self._parts if not part.is_final(part.state)]
+    async def change(self, seen: ReceiptState) -> None:
+        """Waits until the state may be another one than `seen`."""
+        states = [part.state for part in self._parts]
+        if min(states, key=_RANK.index) != seen:
+            return
+        waits = [
+            asyncio.ensure_future(part.change(state)) for part, state in zip(self._parts, states, strict=True) if not part.is_final(state)
+        ]
         try:
             ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             problems = [problem for wait in ended if (problem := wait.exception()) is not None]
