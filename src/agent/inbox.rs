@@ -68,7 +68,7 @@ impl Member {
                 }
                 Section::Receipt(receipt) => {
                     let mut settled = Vec::new();
-                    peer.handle_receipt(&receipt, &mut settled);
+                    peer.handle_receipt(&receipt, &mut settled, now);
                     self.settle(cx, settled);
                 }
                 Section::Credit(credit) => {

@@ -209,11 +209,15 @@ impl Member {
             Origin::Messages { peer: id, lane, built } => {
                 let Some(peer) = self.peers.get_mut(&id) else { return };
                 peer.send[lane.index()].handle_bounce(built);
-                // Of the frames that bounce together the first says it for all that waits.
-                let is_first = peer.hold_until <= now.monotonic;
-                peer.hold_until = now.monotonic + retry_after.max(super::limits::BOUNCE_PAUSE);
-                if reason == BounceReason::Absent && is_first {
-                    self.outbox.note_unknown(cx, peer);
+                if reason == BounceReason::Full {
+                    peer.pace[lane.index()].handle_full(retry_after, now.monotonic);
+                } else {
+                    // Of the frames that bounce together the first says it for all that waits.
+                    let is_first = peer.hold_until <= now.monotonic;
+                    peer.hold_until = now.monotonic + retry_after.max(super::limits::BOUNCE_PAUSE);
+                    if reason == BounceReason::Absent && is_first {
+                        self.outbox.note_unknown(cx, peer);
+                    }
                 }
                 self.touch(cx, id, now);
             }

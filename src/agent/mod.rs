@@ -36,6 +36,7 @@ mod member;
 pub mod message;
 mod openers;
 mod outbox;
+mod pace;
 mod peer;
 mod prekeys;
 mod requests;

@@ -269,7 +269,8 @@ impl Member {
         let reachable = self.roster.get(&id).is_some_and(|entry| entry.presence.is_linked());
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.in_ring[lane.index()] = false;
-        if !reachable || peer.hold_until > now.monotonic || !peer.has_keys() {
+        let is_paced = peer.pace[lane.index()].opens_at(now.monotonic).is_some();
+        if !reachable || peer.hold_until > now.monotonic || is_paced || !peer.has_keys() {
             return self.touch(cx, id, now);
         }
         if let Some((frame, origin)) = peer.build(lane, now) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::limits::{CALLS_MAX, RECEIPT_DELAY, RESEND_MAX, RESEND_MIN, SESSION_LIFE, SESSIONS_PER_PEER};
 use super::link::Origin;
+use super::pace::Pace;
 use super::section::{self, put_credit, put_goodbye, put_heartbeat, put_probe, put_receipt};
 use super::transport::{Grants, ReceiveLane, SendLane, Settled};
 use crate::crypto::{FrameBuilder, Initiation, Session};
@@ -58,14 +59,17 @@ pub(super) struct Peer {
     /// Openers in a row that had no answer.
     pub(super) failed_openings: u32,
     pub(super) open_not_before: Duration,
-    /// Until then nothing is sent: the switchboard's queue for this peer is full.
+    /// Until then nothing is sent: the switchboard doesn't pass it on.
     pub(super) hold_until: Duration,
     pub(super) send: [SendLane; Lane::COUNT],
     pub(super) receive: [ReceiveLane; Lane::COUNT],
+    pub(super) pace: [Pace; Lane::COUNT],
     /// Whether the peer stands in the agent's ring of a lane.
     pub(super) in_ring: [bool; Lane::COUNT],
     due: Due,
     resend_after: Duration,
+    /// How long what is sent takes to be confirmed, by and large: queues on the way may hold it for many seconds.
+    path_time: Duration,
     /// When silence was last taken for loss; it isn't again before `resend_after` has passed, whether or not the link took anything since.
     doubted_at: Duration,
     /// Its clock plus this is ours, in milliseconds.
@@ -94,9 +98,11 @@ impl Peer {
             hold_until: Duration::ZERO,
             send: Default::default(),
             receive: Default::default(),
+            pace: Default::default(),
             in_ring: Default::default(),
             due: Due::default(),
             resend_after: RESEND_MIN,
+            path_time: Duration::ZERO,
             doubted_at: Duration::ZERO,
             clock_offset: 0,
             granted: false,
@@ -213,7 +219,9 @@ impl Peer {
     /// The path to the peer broke: what is unconfirmed goes again, and both sides tell each other where they stand.
     pub(super) fn doubt_everything(&mut self) {
         self.send.iter_mut().for_each(SendLane::doubt_all);
+        self.pace = Default::default();
         self.resend_after = RESEND_MIN;
+        self.path_time = Duration::ZERO;
         if self.has_session() {
             self.say_everything();
             self.due.probe = true;
@@ -259,8 +267,11 @@ impl Peer {
         self.due.goodbye = Some(is_final);
     }
 
-    /// Whether a frame on this lane has something to carry.
+    /// Whether a frame on this lane may go now, and has something to carry.
     pub(super) fn has_work(&self, lane: Lane, now: Now) -> bool {
+        if self.pace[lane.index()].opens_at(now.monotonic).is_some() {
+            return false;
+        }
         self.send[lane.index()].has_work() || (lane == Lane::Control && self.has_session() && self.control_is_due(now))
     }
 
@@ -297,7 +308,10 @@ impl Peer {
             None => Origin::Other,
         };
         match frame {
-            Ok(frame) => Some((frame, origin)),
+            Ok(frame) => {
+                self.pace[lane.index()].take(frame.bytes().len(), now.monotonic);
+                Some((frame, origin))
+            }
             Err(_) => {
                 // The session has used up its counters: another one carries what was in this frame.
                 if let Some(id) = self.sending {
@@ -360,10 +374,10 @@ impl Peer {
     }
 
     /// Takes what a receipt settles, and measures that the path is alive.
-    pub(super) fn handle_receipt(&mut self, receipt: &section::Receipt, settled: &mut Vec<Settled>) {
-        self.send[receipt.lane.index()].handle_receipt(receipt, settled);
-        if !settled.is_empty() {
-            self.resend_after = RESEND_MIN;
+    pub(super) fn handle_receipt(&mut self, receipt: &section::Receipt, settled: &mut Vec<Settled>, now: Now) {
+        if let Some(took) = self.send[receipt.lane.index()].handle_receipt(receipt, settled, now.monotonic) {
+            self.path_time = took.max((self.path_time * 7 + took) / 8);
+            self.resend_after = (self.path_time * 2).clamp(RESEND_MIN, RESEND_MAX);
         }
     }
 
@@ -381,10 +395,10 @@ impl Peer {
         if deadline > now.monotonic {
             return;
         }
-        let before = now.monotonic.saturating_sub(self.resend_after);
+        let since = now.monotonic.saturating_sub(self.resend_after);
         let mut any = false;
         for lane in &mut self.send {
-            any |= lane.doubt_sent_before(before);
+            any |= lane.doubt_silent(since);
         }
         if any {
             self.doubted_at = now.monotonic;
@@ -393,7 +407,7 @@ impl Peer {
     }
 
     fn silence_deadline(&self) -> Option<Duration> {
-        let oldest = self.send.iter().filter_map(SendLane::oldest_under_way).min()?;
+        let oldest = self.send.iter().filter_map(SendLane::silent_since).min()?;
         Some(oldest.max(self.doubted_at) + self.resend_after)
     }
 
@@ -404,8 +418,11 @@ impl Peer {
         let receipts = self.due.receipts_at.filter(|at| *at > now.monotonic);
         let silence = self.has_session().then(|| self.silence_deadline()).flatten();
         let pending = self.pending.as_ref().map(|pending| pending.deadline);
+        let paced = self.send.iter().zip(&self.pace).filter(|(lane, _)| lane.has_work());
+        let paced = paced.filter_map(|(_, pace)| pace.opens_at(now.monotonic)).min();
         let reopen = (!self.has_keys() && self.wants_session(now)).then_some(self.open_not_before);
-        let next = [held, receipts, silence, pending, reopen, self.probe_at, self.early_until].into_iter().flatten().min()?;
+        let next =
+            [held, paced, receipts, silence, pending, reopen, self.probe_at, self.early_until].into_iter().flatten().min()?;
         // A deadline that passes while something else is looked at is met a moment later.
         Some(next.max(now.monotonic + TICK))
     }

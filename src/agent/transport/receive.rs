@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::credit::{CLASSES, ReceiveCredit};
 use super::numbers::Numbers;
 use super::outcomes::{Outcomes, RECEIPT_RANGES, Said};
-use crate::agent::limits::{BODY_MAX, MESSAGE_OVERHEAD_MAX};
+use crate::agent::limits::{BODY_MAX, CREDIT_WINDOW_BYTES, MESSAGE_OVERHEAD_MAX};
 use crate::agent::message::{Lost, MessageHeader, RefusalCode};
 use crate::agent::section::{Chunk, Credit, Receipt};
 use crate::agent::{message::CreditClass, message::MessageKind};
@@ -18,8 +18,8 @@ use crate::proto::Lane;
 const NUMBERS_AHEAD: u64 = 1 << 20;
 /// Most separate ranges beyond the first missing number. Chosen: loss comes in bursts, so there are few.
 const RANGES: usize = 1_024;
-/// Most long messages that are being put together in one lane. A sender that keeps the rules sends them one after another.
-const PARTIALS: usize = 4;
+/// Bytes of long messages that are being put together in one lane, at most: what a sender that keeps to its credit can have under way.
+const PARTIAL_BYTES: usize = CLASSES * CREDIT_WINDOW_BYTES as usize;
 
 /// Why a message was not taken. It is not confirmed, so its sender learns by its expiry.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -62,10 +62,38 @@ pub struct ReceiveLane {
     credit: [ReceiveCredit; CLASSES],
 }
 
-#[derive(Debug)]
+/// A long message of which some parts are there, in any order.
+#[derive(Debug, Default)]
 struct Partial {
     total: usize,
-    bytes: BytesMut,
+    have: usize,
+    parts_by_offset: BTreeMap<usize, Bytes>,
+}
+
+impl Partial {
+    /// Adds a part, or skips one that is there. Parts that overlap otherwise aren't of one message.
+    fn add(&mut self, chunk: &Chunk) -> Result<(), ReceiveError> {
+        let offset = usize::try_from(chunk.offset).unwrap_or(usize::MAX);
+        let end = offset.saturating_add(chunk.bytes.len());
+        if self.parts_by_offset.get(&offset).is_some_and(|part| part.len() == chunk.bytes.len()) {
+            return Ok(());
+        }
+        let before = self.parts_by_offset.range(..=offset).next_back();
+        let after = self.parts_by_offset.range(offset..).next();
+        let overlaps = before.is_some_and(|(at, part)| at + part.len() > offset) || after.is_some_and(|(at, _)| *at < end);
+        if chunk.bytes.is_empty() || end > self.total || overlaps {
+            return Err(ReceiveError::BadChunk);
+        }
+        self.have += chunk.bytes.len();
+        self.parts_by_offset.insert(offset, chunk.bytes.clone());
+        Ok(())
+    }
+
+    fn join(self) -> Bytes {
+        let mut whole = BytesMut::with_capacity(self.total);
+        self.parts_by_offset.values().for_each(|part| whole.extend_from_slice(part));
+        whole.freeze()
+    }
 }
 
 impl ReceiveLane {
@@ -133,8 +161,8 @@ impl ReceiveLane {
         }
     }
 
-    /// Takes a part of a long message; the last one makes it whole. Parts that were seen before are skipped, parts that come too early are
-    /// left for the sender's next try. Returns false for a duplicate of a whole message.
+    /// Takes a part of a long message, in any order; the last one that is missing makes it whole. Returns false for a duplicate of a whole
+    /// message.
     pub fn handle_chunk(&mut self, lane: Lane, chunk: &Chunk, out: &mut Vec<HandedOver>) -> Result<bool, ReceiveError> {
         if self.got.contains(chunk.number) {
             return Ok(false);
@@ -144,25 +172,22 @@ impl ReceiveLane {
             return Err(ReceiveError::BadChunk);
         }
         if !self.partial.contains_key(&chunk.number) {
-            if self.partial.len() >= PARTIALS {
+            let claimed: usize = self.partial.values().map(|partial| partial.total).sum();
+            if claimed + total > PARTIAL_BYTES {
                 return Err(ReceiveError::BadChunk);
             }
-            self.partial.insert(chunk.number, Partial { total, bytes: BytesMut::new() });
+            self.partial.insert(chunk.number, Partial { total, ..Partial::default() });
         }
         let Some(partial) = self.partial.get_mut(&chunk.number) else { return Err(ReceiveError::BadChunk) };
-        let have = partial.bytes.len();
-        let offset = usize::try_from(chunk.offset).unwrap_or(usize::MAX);
-        if partial.total != total || offset.saturating_add(chunk.bytes.len()) > total {
+        if partial.total != total {
             return Err(ReceiveError::BadChunk);
         }
-        if offset <= have {
-            partial.bytes.extend_from_slice(chunk.bytes.get(have - offset..).unwrap_or_default());
-        }
-        if partial.bytes.len() < total {
+        partial.add(chunk)?;
+        if partial.have < total {
             return Ok(true);
         }
         let Some(whole) = self.partial.remove(&chunk.number) else { return Err(ReceiveError::BadChunk) };
-        self.handle_message(lane, chunk.number, whole.bytes.freeze(), out)
+        self.handle_message(lane, chunk.number, whole.join(), out)
     }
 
     /// The lowest number whose outcome the sender still waits for.

@@ -46,6 +46,8 @@ impl Outbound {
 pub struct Built {
     pub first: u64,
     pub count: u16,
+    /// Where the part begins, if it is one of a long message.
+    pub offset: Option<u32>,
 }
 
 /// A message that needs no more care: its token, how it ended, and its cost.
@@ -62,10 +64,15 @@ pub struct SendLane {
     entries: VecDeque<Entry>,
     first: u64,
     resend: BTreeSet<u64>,
+    /// Parts of long messages that bounced: number, offset.
+    holes: BTreeSet<(u64, u32)>,
     chunking: Option<Chunking>,
     /// The last number of each thread that may still be on its way.
     last_in_thread: BTreeMap<ThreadId, u64>,
     delivered_below: u64,
+    /// When the receiver last said that something more had arrived, and when the newest of that was sent.
+    progress_at: Duration,
+    progress_sent_at: Duration,
     credit: [SendCredit; CLASSES],
     starved: bool,
 }
@@ -76,6 +83,8 @@ struct Entry {
     message: Option<Outbound>,
     delivered: bool,
     sent_at: Duration,
+    /// It went more than once: when it arrives says nothing about how long that takes.
+    repeated: bool,
 }
 
 /// A long message that is being cut up, and how far.
@@ -101,6 +110,7 @@ impl SendLane {
     pub fn has_work(&self) -> bool {
         self.chunking.is_some()
             || !self.resend.is_empty()
+            || !self.holes.is_empty()
             || (!self.starved && self.waiting.iter().any(|queue| !queue.is_empty()))
     }
 
@@ -117,19 +127,30 @@ impl SendLane {
     /// Whether the next frame is likely to be a full one: worth its whole buffer at once instead of by doubling.
     pub fn fills_a_frame(&self) -> bool {
         self.chunking.is_some()
+            || !self.holes.is_empty()
             || self.resend.len() > 8
             || self.waiting() > 8
             || self.waiting.iter().any(|queue| queue.front().is_some_and(|message| message.body.len() > 1_024))
     }
 
-    /// When the message that has been under way for the longest was sent.
-    pub fn oldest_under_way(&self) -> Option<Duration> {
-        self.entries.iter().find(|entry| entry.is_under_way()).map(|entry| entry.sent_at)
+    /// Since when nothing has been heard of the message that has been under way for the longest.
+    pub fn silent_since(&self) -> Option<Duration> {
+        self.entries.iter().find(|entry| entry.is_under_way()).map(|entry| self.silence_of(entry))
     }
 
-    /// Writes as much as fits into one frame (a buffer of `room` bytes; one message always fits): the next chunk, else what has to go again,
-    /// else what waits and has credit.
+    /// What was sent waits in queues, and arrives in its order: as long as something arrives, only what was overtaken is silent.
+    fn silence_of(&self, entry: &Entry) -> Duration {
+        if entry.sent_at < self.progress_sent_at { entry.sent_at } else { entry.sent_at.max(self.progress_at) }
+    }
+
+    /// Writes as much as fits into one frame (a buffer of `room` bytes; one message always fits): a chunk that bounced or the next one, else
+    /// what has to go again, else what waits and has credit.
     pub fn build(&mut self, out: &mut BytesMut, room: usize, now: Duration) -> Option<Built> {
+        while let Some((number, offset)) = self.holes.pop_first() {
+            if let Some(built) = self.build_hole(number, offset, out, now) {
+                return Some(built);
+            }
+        }
         if self.chunking.is_some() {
             return self.build_chunk(out, now);
         }
@@ -147,34 +168,35 @@ impl SendLane {
     fn build_chunk(&mut self, out: &mut BytesMut, now: Duration) -> Option<Built> {
         let floor = self.first;
         let chunking = self.chunking.as_mut()?;
+        let (number, offset) = (chunking.number, chunking.offset);
         let total = chunking.header.len() + chunking.body.len();
-        let end = total.min(chunking.offset + CHUNK_LIMIT);
-        let mut chunk = BytesMut::new();
-        // Only the first chunk holds the header and has to be put together.
-        let bytes: &[u8] = match chunking.offset.checked_sub(chunking.header.len()) {
-            Some(from) => &chunking.body[from..end - chunking.header.len()],
-            None => {
-                chunk.extend_from_slice(&chunking.header[chunking.offset..]);
-                chunk.extend_from_slice(&chunking.body[..end - chunking.header.len()]);
-                &chunk
-            }
-        };
-        put_chunk(out, floor, chunking.number, chunking.offset as u64, total as u64, bytes);
-        let built = Built { first: chunking.number, count: 1 };
-        chunking.offset = end;
-        if end == total {
+        put_part(out, floor, number, offset, &chunking.header, &chunking.body);
+        chunking.offset = total.min(offset + CHUNK_LIMIT);
+        if chunking.offset == total {
             self.chunking = None;
         }
-        if let Some(entry) = self.entry(built.first) {
-            entry.sent_at = now;
-        }
-        Some(built)
+        self.note_part(number, offset, now)
+    }
+
+    /// Sends a part again that did not arrive.
+    fn build_hole(&mut self, number: u64, offset: u32, out: &mut BytesMut, now: Duration) -> Option<Built> {
+        let floor = self.first;
+        let message = self.entry(number)?.message.clone().filter(|message| message.cost() > CHUNK_LIMIT)?;
+        put_part(out, floor, number, offset as usize, &encode_header(&message.header), &message.body);
+        self.note_part(number, offset as usize, now)
+    }
+
+    fn note_part(&mut self, number: u64, offset: usize, now: Duration) -> Option<Built> {
+        self.entry(number)?.sent_at = now;
+        Some(Built { first: number, count: 1, offset: u32::try_from(offset).ok() })
     }
 
     /// Sends `number` again, and those that follow it and have to go again as well, as far as they fit.
     fn build_again(&mut self, number: u64, out: &mut BytesMut, room: usize, now: Duration) -> Option<Built> {
         let floor = self.first;
-        let message = self.entry(number)?.message.clone()?;
+        let entry = self.entry(number)?;
+        entry.repeated = true;
+        let message = entry.message.clone()?;
         if message.cost() > CHUNK_LIMIT {
             self.start_chunks(number, &message);
             return self.build_chunk(out, now);
@@ -193,10 +215,11 @@ impl SendLane {
             }
             section.add(&message.header, &message.body);
             entry.sent_at = now;
+            entry.repeated = true;
             self.resend.pop_first();
             end += 1;
         }
-        Some(Built { first: number, count: section.end() })
+        Some(Built { first: number, count: section.end(), offset: None })
     }
 
     fn build_waiting(&mut self, out: &mut BytesMut, room: usize, now: Duration) -> Option<Built> {
@@ -231,7 +254,7 @@ impl SendLane {
                 writer.add(&message.header, &message.body);
             }
         }
-        section.map(|section| Built { first, count: section.end() })
+        section.map(|section| Built { first, count: section.end(), offset: None })
     }
 
     /// The class whose front message goes next: the oldest among those that have credit and keep the order of their threads.
@@ -281,25 +304,25 @@ impl SendLane {
             _ => 0,
         };
         message.header.maybe_repeated = message.sealed_to_earlier_run;
-        self.entries.push_back(Entry { message: Some(message), delivered: false, sent_at: now });
+        self.entries.push_back(Entry { message: Some(message), delivered: false, sent_at: now, repeated: false });
         self.entries.back().and_then(|entry| entry.message.as_ref()).expect("pushed on the line above")
     }
 
     fn start_chunks(&mut self, number: u64, message: &Outbound) {
-        let mut header = BytesMut::with_capacity(message.header.encoded_len());
-        message.header.encode_into(&mut header);
-        self.chunking = Some(Chunking { number, offset: 0, header: header.freeze(), body: message.body.clone() });
+        self.chunking = Some(Chunking { number, offset: 0, header: encode_header(&message.header), body: message.body.clone() });
     }
 
-    /// The receiver says what it has, and what came of it. Numbers that were never given are not believed.
-    pub fn handle_receipt(&mut self, receipt: &Receipt, settled: &mut Vec<Settled>) {
+    /// The receiver says what it has, and what came of it. Numbers that were never given are not believed. Returns how long the newest of
+    /// what arrived was under way, if that can be told.
+    pub fn handle_receipt(&mut self, receipt: &Receipt, settled: &mut Vec<Settled>, now: Duration) -> Option<Duration> {
         let next = self.next();
+        let mut newest = None;
         let below = receipt.delivered_below.min(next);
         self.delivered_below = self.delivered_below.max(below);
         let ranges = receipt.delivered.iter().map(|range| (range.start, range.end));
         for (first, end) in std::iter::once((self.first, below)).chain(ranges) {
             for number in first.max(self.first)..end.min(next) {
-                self.deliver(number, settled);
+                newest = newest.max(self.deliver(number, settled, now));
             }
         }
         for range in &receipt.done {
@@ -312,25 +335,32 @@ impl SendLane {
             self.settle(refused.number, state, settled);
         }
         self.pop_settled();
+        newest.map(|sent_at| now.saturating_sub(sent_at))
     }
 
-    fn deliver(&mut self, number: u64, settled: &mut Vec<Settled>) {
-        let Some(entry) = self.entry(number) else { return };
-        if entry.delivered {
-            return;
-        }
+    /// Returns when the message was sent, if it went once and was not known to have arrived.
+    fn deliver(&mut self, number: u64, settled: &mut Vec<Settled>, now: Duration) -> Option<Duration> {
+        let entry = self.entry(number).filter(|entry| !entry.delivered)?;
         entry.delivered = true;
-        let Some(message) = &entry.message else { return };
-        if message.wants_done() && !message.is_gap() {
-            settled.push((message.token, ReceiptState::Delivered, 0));
+        let (sent_at, repeated) = (entry.sent_at, entry.repeated);
+        let (is_gap, wants_done, token) =
+            entry.message.as_ref().map(|message| (message.is_gap(), message.wants_done(), message.token))?;
+        self.progress_at = now;
+        if !repeated {
+            self.progress_sent_at = self.progress_sent_at.max(sent_at);
+        }
+        if wants_done && !is_gap {
+            settled.push((token, ReceiptState::Delivered, 0));
         } else {
             self.settle(number, ReceiptState::Delivered, settled);
         }
+        (!repeated).then_some(sent_at)
     }
 
     fn settle(&mut self, number: u64, state: ReceiptState, settled: &mut Vec<Settled>) {
         let Some(message) = self.entry(number).and_then(|entry| entry.message.take()) else { return };
         self.resend.remove(&number);
+        self.forget_holes(number);
         if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
             self.chunking = None;
         }
@@ -364,10 +394,19 @@ impl SendLane {
     /// A frame did not arrive: what it carried goes again, unless the receiver has it.
     pub fn handle_bounce(&mut self, built: Built) {
         for number in built.first..built.first + u64::from(built.count) {
-            // A message that is still being cut is no exception: when its last chunk is out, the one that bounced is missing.
-            if self.entry(number).is_some_and(|entry| entry.is_under_way()) {
-                self.resend.insert(number);
+            if !self.entry(number).is_some_and(|entry| entry.is_under_way()) || self.resend.contains(&number) {
+                continue;
             }
+            match built.offset {
+                Some(offset) => self.holes.insert((number, offset)),
+                None => self.resend.insert(number),
+            };
+        }
+    }
+
+    fn forget_holes(&mut self, number: u64) {
+        while let Some(&hole) = self.holes.range((number, 0)..=(number, u32::MAX)).next() {
+            self.holes.remove(&hole);
         }
     }
 
@@ -379,11 +418,11 @@ impl SendLane {
         }
     }
 
-    /// Nothing was heard for long: what was sent up to `sent_before` goes again. True if there is anything.
-    pub fn doubt_sent_before(&mut self, sent_before: Duration) -> bool {
+    /// Nothing was heard for long: what has been silent since `since` goes again. True if there is anything.
+    pub fn doubt_silent(&mut self, since: Duration) -> bool {
         let numbers: Vec<u64> = (self.first..)
             .zip(&self.entries)
-            .filter(|(_, entry)| entry.is_under_way() && entry.sent_at <= sent_before)
+            .filter(|(_, entry)| entry.is_under_way() && self.silence_of(entry) <= since)
             .map(|(number, _)| number)
             .collect();
         for number in &numbers {
@@ -395,6 +434,7 @@ impl SendLane {
     fn resend_unless_settled(&mut self, number: u64) {
         let chunking = self.chunking.as_ref().is_some_and(|chunking| chunking.number == number);
         if !chunking && self.entry(number).is_some_and(|entry| entry.is_under_way()) {
+            self.forget_holes(number);
             self.resend.insert(number);
         }
     }
@@ -469,6 +509,7 @@ impl SendLane {
         if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
             self.chunking = None;
         }
+        self.forget_holes(number);
         self.resend.insert(number);
     }
 
@@ -520,4 +561,27 @@ impl Entry {
     fn is_under_way(&self) -> bool {
         self.message.is_some() && !self.delivered
     }
+}
+
+fn encode_header(header: &MessageHeader) -> Bytes {
+    let mut out = BytesMut::with_capacity(header.encoded_len());
+    header.encode_into(&mut out);
+    out.freeze()
+}
+
+/// Writes the part of a long message that begins at `offset`.
+fn put_part(out: &mut BytesMut, floor: u64, number: u64, offset: usize, header: &[u8], body: &[u8]) {
+    let total = header.len() + body.len();
+    let end = total.min(offset + CHUNK_LIMIT);
+    let mut joined = BytesMut::new();
+    // Only the first part holds the header and has to be put together.
+    let bytes: &[u8] = match offset.checked_sub(header.len()) {
+        Some(from) => &body[from..end - header.len()],
+        None => {
+            joined.extend_from_slice(&header[offset..]);
+            joined.extend_from_slice(&body[..end - header.len()]);
+            &joined
+        }
+    };
+    put_chunk(out, floor, number, offset as u64, total as u64, bytes);
 }

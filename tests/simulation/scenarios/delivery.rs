@@ -202,3 +202,36 @@ fn a_restart_hint_is_given_once_for_each_message() {
     world.set_reading(2, true);
     world.conclude();
 }
+
+#[test]
+fn a_full_queue_slows_its_senders_and_does_not_make_them_repeat_themselves() {
+    let mut world = acquainted(3);
+    world.seats[2].line = Line { delay: Duration::from_millis(20), jitter: Duration::ZERO, bandwidth: 200 << 10 };
+    let plan = SendPlan { lane: Lane::Bulk, len: BODY_MAX, ..SendPlan::to(2) };
+    let frames_sent = |world: &World| -> u64 { [1, 3].iter().map(|who| world.agent(*who).health().counters.frames_sent).sum() };
+    let before = frames_sent(&world);
+    let messages = [send_all(&mut world, 1, plan, 30), send_all(&mut world, 3, plan, 30)].concat();
+    // Twelve megabytes at 200 KiB a second.
+    world.run_for(SECOND * 90);
+    assert_eq!(in_state(&world, &messages, State::Delivered), messages.len());
+    let chunks = (messages.len() * BODY_MAX.div_ceil(16 << 10)) as u64;
+    let frames = frames_sent(&world) - before;
+    assert!(frames < chunks * 2, "{frames} frames for {chunks} chunks");
+    world.conclude();
+}
+
+#[test]
+fn a_full_bulk_queue_keeps_nothing_else_from_its_receiver() {
+    let mut world = acquainted(2);
+    world.seats[2].line = Line { delay: Duration::from_millis(20), jitter: Duration::ZERO, bandwidth: 300 << 10 };
+    send_all(&mut world, 1, SendPlan { lane: Lane::Bulk, len: BODY_MAX, ..SendPlan::to(2) }, 40);
+    for _ in 0..20 {
+        world.run_for(SECOND);
+        let urgent = world.send(1, SendPlan { lane: Lane::Urgent, ..SendPlan::to(2) }).expect("there is room");
+        let sent_at = world.now;
+        world.run_for(SECOND * 2);
+        let took = world.history.handed(urgent).map(|at| at - sent_at);
+        assert!(took.is_some_and(|took| took < SECOND * 3 / 2), "an urgent message took {took:?}");
+    }
+    world.conclude();
+}
