@@ -18,7 +18,7 @@ use super::outbox::Outbox;
 use super::peer::Peer;
 use super::prekeys::Prekeys;
 use super::requests::Requests;
-use super::roster::{PresenceChange, Roster};
+use super::roster::{Presence, PresenceChange, Roster};
 use super::sessions::Strays;
 use crate::crypto::{FounderKey, Identity, KeyPair, Random};
 use crate::proto::{AgentId, BounceReason, Label, Lane, Now, RunId, SessionId};
@@ -321,9 +321,13 @@ impl Member {
         timers.into_iter().flatten().min()
     }
 
-    /// The peer's state, made when there is something to say to it or to hear from it. `None`: no card of it is known.
+    /// The peer's state, made when there is something to say to it or to hear from it. `None`: no card of it is known, or it has left for good.
     pub(super) fn peer_mut(&mut self, id: AgentId) -> Option<&mut Peer> {
-        let card = &self.roster.get(&id)?.card;
+        let entry = self.roster.get(&id)?;
+        if matches!(entry.presence, Presence::Left { is_final: true, .. }) {
+            return None;
+        }
+        let card = &entry.card;
         Some(self.peers.entry(id).or_insert_with(|| Peer::new(id, card.label, card.run)))
     }
 

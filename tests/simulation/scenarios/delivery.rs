@@ -5,7 +5,7 @@ use std::time::Duration;
 use a2alinker::agent::limits::{CREDIT_WINDOW_BYTES, CREDIT_WINDOW_MESSAGES};
 use a2alinker::proto::{Lane, OuterKind};
 
-use crate::simulation::application::BODY_MAX;
+use crate::simulation::application::{BODY_MAX, Manner};
 use crate::simulation::history::{State, Uid, What, Who};
 use crate::simulation::network::{Crossing, Fate, Line};
 use crate::simulation::world::{CallPlan, Notice, SendPlan, World};
@@ -233,5 +233,23 @@ fn a_full_bulk_queue_keeps_nothing_else_from_its_receiver() {
         let took = world.history.handed(urgent).map(|at| at - sent_at);
         assert!(took.is_some_and(|took| took < SECOND * 3 / 2), "an urgent message took {took:?}");
     }
+    world.conclude();
+}
+
+#[test]
+fn nothing_is_kept_for_a_peer_that_has_left_for_good() {
+    let mut world = acquainted(2);
+    world.seats[1].application.manner = Manner { works_for: SECOND * 60, ..Manner::PROMPT };
+    world.call(2, CallPlan::to(1)).expect("agent 1 is known");
+    world.run_for(SECOND);
+    world.rule = Some(Box::new(|crossing| if is_session(crossing, 1, 2) { Fate::Lose } else { Fate::Pass }));
+    let message = world.send(1, SendPlan::to(2)).expect("there is room");
+    world.run_for(SECOND);
+    world.close(2);
+    world.run_for(SECOND * 120);
+    assert_eq!(world.history.state(message), State::Failed, "its sender heard of the goodbye");
+    assert!(world.try_send(1, SendPlan::to(2)).is_err());
+    assert_eq!(world.agent(1).health().outbox_messages, 0);
+    assert_eq!(world.agent(1).health().requests, 0);
     world.conclude();
 }
