@@ -158,7 +158,7 @@ impl Member {
         let expiry = header.expiry;
         let linked = self.roster.get(&to).is_some_and(|entry| entry.presence.is_linked());
         let peer = self.peer_mut(to).ok_or(SendError::PeerUnknown(to))?;
-        let message = Outbound { token, header, body, sealed_to_earlier_run: false };
+        let message = Outbound::new(token, header, body);
         let cost = message.cost();
         peer.send[lane.index()].push(message);
         self.outbox.bytes += cost;

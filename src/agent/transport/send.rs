@@ -19,9 +19,15 @@ pub struct Outbound {
     pub body: Bytes,
     /// An earlier run of the receiver may have got it.
     pub sealed_to_earlier_run: bool,
+    /// Its place in the order of pushing. Tokens don't say that: all messages that nobody asks about share one.
+    place: u64,
 }
 
 impl Outbound {
+    pub fn new(token: Token, header: MessageHeader, body: Bytes) -> Self {
+        Self { token, header, body, sealed_to_earlier_run: false, place: 0 }
+    }
+
     /// Bytes of the encoded message: what it costs in credit and in the outbox.
     pub fn cost(&self) -> usize {
         self.header.encoded_len() + self.body.len()
@@ -58,8 +64,10 @@ pub type Settled = (Token, ReceiptState, usize);
 pub struct SendLane {
     /// Not numbered yet, one queue for each class of credit so that a class without credit doesn't hold up the others.
     waiting: [VecDeque<Outbound>; CLASSES],
-    /// Order of waiting messages within named threads, across classes.
-    thread_order: BTreeMap<ThreadId, VecDeque<Token>>,
+    /// How many messages were pushed.
+    pushed: u64,
+    /// Places of waiting messages within named threads, across classes.
+    thread_order: BTreeMap<ThreadId, VecDeque<u64>>,
     /// Numbered, from `first` on; the front one is never settled.
     entries: VecDeque<Entry>,
     first: u64,
@@ -98,10 +106,12 @@ struct Chunking {
 
 impl SendLane {
     /// Takes a message to send.
-    pub fn push(&mut self, message: Outbound) {
+    pub fn push(&mut self, mut message: Outbound) {
         self.starved = false;
+        message.place = self.pushed;
+        self.pushed += 1;
         if let Some(thread) = message.header.thread {
-            self.thread_order.entry(thread).or_default().push_back(message.token);
+            self.thread_order.entry(thread).or_default().push_back(message.place);
         }
         self.waiting[message.header.kind.credit_class().index()].push_back(message);
     }
@@ -261,17 +271,17 @@ impl SendLane {
     fn next_class(&mut self) -> Option<usize> {
         self.starved = false;
         let mut blocked = false;
-        let mut best: Option<(Token, usize)> = None;
+        let mut best: Option<(u64, usize)> = None;
         for (class, queue) in self.waiting.iter().enumerate() {
             let Some(message) = queue.front() else { continue };
             let in_order = message
                 .header
                 .thread
-                .is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.token));
+                .is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.place));
             if !(message.is_free() || self.credit[class].covers(message.cost() as u64)) || !in_order {
                 blocked = true;
-            } else if best.is_none_or(|(token, _)| message.token < token) {
-                best = Some((message.token, class));
+            } else if best.is_none_or(|(place, _)| message.place < place) {
+                best = Some((message.place, class));
             }
         }
         self.starved = blocked && best.is_none();
@@ -287,7 +297,7 @@ impl SendLane {
     fn leave_thread_order(&mut self, message: &Outbound) {
         let Some(thread) = message.header.thread else { return };
         if let Some(order) = self.thread_order.get_mut(&thread) {
-            order.retain(|token| *token != message.token);
+            order.retain(|place| *place != message.place);
             if order.is_empty() {
                 self.thread_order.remove(&thread);
             }
@@ -524,7 +534,7 @@ impl SendLane {
             self.push(message);
         }
         let mut rest: Vec<Outbound> = waiting.into_iter().flatten().collect();
-        rest.sort_by_key(|message| message.token);
+        rest.sort_by_key(|message| message.place);
         rest.into_iter().for_each(|message| self.push(message));
     }
 

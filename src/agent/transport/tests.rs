@@ -19,7 +19,7 @@ const ROOM: usize = CHUNK_LIMIT;
 fn outbound(token: u64, thread: u8, len: usize) -> Outbound {
     let mut header = MessageHeader::new(MessageId::from_bytes([token as u8; 16]), MessageKind::Plain, 1_000, 1_000);
     header.thread = (thread > 0).then(|| ThreadId::from_bytes([thread; 16]));
-    Outbound { token, header, body: Bytes::from(vec![token as u8; len]), sealed_to_earlier_run: false }
+    Outbound::new(token, header, Bytes::from(vec![token as u8; len]))
 }
 
 fn build(lane: &mut SendLane) -> Option<(Bytes, Built)> {
@@ -167,6 +167,19 @@ fn a_chunk_that_bounces_while_others_follow_is_sent_again() {
     assert_eq!(frames, 5, "three chunks and a bit, and the first of them again");
     check(&[(1, 0, 3 * CHUNK_LIMIT)], &out);
     assert_eq!(out.len(), 1);
+}
+
+#[test]
+fn messages_that_nobody_asks_about_keep_their_places_in_a_thread() {
+    let (mut sender, mut receiver) = (SendLane::default(), ReceiveLane::default());
+    let mut out = Vec::new();
+    for len in [10, 20, 30] {
+        sender.push(outbound(0, 1, len));
+    }
+    while let Some((frame, _)) = build(&mut sender) {
+        receive(&mut receiver, &frame, &mut out);
+    }
+    assert_eq!(out.iter().map(|message| message.body.len()).collect::<Vec<_>>(), [10, 20, 30]);
 }
 
 #[test]
