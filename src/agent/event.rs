@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::error::{AdmissionError, CallError, LinkError};
 use super::message::ContentType;
-use crate::proto::{AgentId, Lane, MessageId, RunId, ThreadId};
+use crate::proto::{AgentId, Binding, Lane, MessageId, RunId, ThreadId};
 
 /// Names one message, call or request within an agent; never used twice.
 pub type Token = u64;
@@ -21,12 +21,28 @@ pub struct Content {
 }
 
 /// What the shell has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Open a connection to a switchboard and report with `handle_connected` or `handle_connect_failed`.
-    Connect,
+    /// Open a connection to a switchboard and report with `handle_connected` or `handle_disconnected`. With `any_certificate` whatever
+    /// certificate it shows will do: only for pairing by code, which finds out by itself whether it was the right one.
+    Connect { any_certificate: bool },
+    /// These addresses are the ones to connect to from the next [`Connect`](Self::Connect) on.
+    Switchboards(Vec<String>),
     /// End the connection; `handle_disconnected` is not called for it.
     Disconnect,
+}
+
+/// The connection that [`Command::Connect`] asked for, as the shell saw it being made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// Ties proofs to this connection.
+    pub binding: Binding,
+    /// Which of the addresses answered, as the shell was given it.
+    pub address: String,
+    /// Hash of the certificate's key (PROTOCOL.md section 2); `None` without TLS.
+    pub pin: Option<[u8; 32]>,
+    /// Roots, or a pin in the address, vouch for the certificate.
+    pub vouched: bool,
 }
 
 /// Something the application may want to know.

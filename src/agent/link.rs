@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::error::LinkError;
-use super::event::Command;
+use super::event::{Command, Connected};
 use super::limits::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAILBOX_PATIENCE};
 use super::transport::Built;
 use crate::crypto::Random;
@@ -154,10 +154,10 @@ impl Link {
         self.notices.push_back(ClientFrame::Unregister { mailbox }.encode());
     }
 
-    pub(super) fn handle_connected(&mut self, binding: Binding, now: Now) {
+    pub(super) fn handle_connected(&mut self, connected: Connected, now: Now) {
         if matches!(self.phase, Phase::Connecting { .. }) {
             self.last_heard = now.monotonic;
-            self.phase = Phase::Greeting { binding, until: now.monotonic + HANDSHAKE_TIMEOUT };
+            self.phase = Phase::Greeting { binding: connected.binding, until: now.monotonic + HANDSHAKE_TIMEOUT };
         }
     }
 
@@ -277,7 +277,7 @@ impl Link {
         match self.phase {
             Phase::Waiting { until } if until <= now.monotonic => {
                 self.phase = Phase::Connecting { until: now.monotonic + CONNECT_TIMEOUT };
-                self.commands.push_back(Command::Connect);
+                self.commands.push_back(Command::Connect { any_certificate: false });
                 LinkInput::Nothing
             }
             Phase::Connecting { until } if until <= now.monotonic => self.silent(CONNECT_TIMEOUT, now, random),

@@ -55,7 +55,7 @@ pub use admission::InviteTerms;
 pub use config::{Config, SkillOffer};
 pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, SendError};
 pub use event::{
-    CallRequest, CloseReason, Command, Content, Event, Incoming, Outgoing, PeerChange, PeerView, ReceiptState, Token,
+    CallRequest, CloseReason, Command, Connected, Content, Event, Incoming, Outgoing, PeerChange, PeerView, ReceiptState, Token,
 };
 pub use member::Counters;
 pub use message::{ContentType, Refusal, RefusalCode};
@@ -66,7 +66,7 @@ use member::{Member, Shared};
 use prekeys::Prekeys;
 
 use crate::crypto::{FounderKey, Identity, KeyPair, Random, Ticket};
-use crate::proto::{AgentId, Binding, FounderId, Now, RejectCode, Role, RunId};
+use crate::proto::{AgentId, FounderId, Now, RejectCode, Role, RunId};
 
 /// One agent. See the module's story for how to drive it.
 pub struct Agent {
@@ -160,9 +160,9 @@ impl Agent {
 
 /// For the shell.
 impl Agent {
-    /// The connection that [`Command::Connect`] asked for is there, and ties proofs to itself by `binding`.
-    pub fn handle_connected(&mut self, binding: Binding, now: Now) {
-        self.shared.link.handle_connected(binding, now);
+    /// The connection that [`Command::Connect`] asked for is there.
+    pub fn handle_connected(&mut self, connected: Connected, now: Now) {
+        self.shared.link.handle_connected(connected, now);
     }
 
     /// The connection could not be made, or ended.

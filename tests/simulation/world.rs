@@ -27,6 +27,8 @@ pub use wires::Notice;
 
 /// Unix milliseconds at the beginning of the world: a day in 2026.
 const EPOCH: u64 = 1_790_000_000_000;
+/// Where the switchboard is said to be.
+const ADDRESS: &str = "ws://127.0.0.1:1";
 /// The skill that workers offer.
 pub const SKILL: &str = "work";
 /// An agent that asks to be called again at the same moment so often does nothing but that.
@@ -275,7 +277,7 @@ impl World {
 
     pub fn ticket_with(&mut self, issuer: Who, uses: Option<u32>, rights: Rights, ttl: Duration) -> (Token, Ticket) {
         let now = self.clock(issuer);
-        let terms = InviteTerms { uses, ttl, rights, addresses: vec!["ws://127.0.0.1:1".to_owned()] };
+        let terms = InviteTerms { uses, ttl, rights, addresses: vec![ADDRESS.to_owned()] };
         let agent = self.seats[issuer].agent.as_mut().expect("the issuer lives");
         let (token, ticket) = agent.invite(terms, now).expect("the issuer may admit");
         self.invites.insert((issuer, token), None);

@@ -14,12 +14,11 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::connect::{Connecting, connect_any};
 use super::{Application, Link, Shared, lock};
-use crate::agent::{CloseReason, Command, ConnectFailure, Event, LinkError};
+use crate::agent::{CloseReason, Command, ConnectFailure, Connected, Event, LinkError};
 use crate::net::Error;
 use crate::net::address::Address;
 use crate::net::tls::Trust;
 use crate::net::ws::Connection;
-use crate::proto::Binding;
 
 /// Times the driver goes around before it lets other tasks of its thread run.
 const ROUNDS: usize = 8;
@@ -90,7 +89,7 @@ impl<A: Application> Driver<A> {
         let mut core = lock(&shared.core);
         let now = shared.clock.now();
         match connected {
-            Some(Ok(binding)) => core.agent.handle_connected(binding, now),
+            Some(Ok(connected)) => core.agent.handle_connected(connected, now),
             Some(Err(error)) => core.agent.handle_disconnected(error, now),
             None => {}
         }
@@ -118,32 +117,29 @@ impl<A: Application> Driver<A> {
             (shared.bell)();
         }
         link.write(&mut self.frames_out, cx);
-        for command in &commands {
-            self.obey(*command, &mut link);
+        let has_commands = !commands.is_empty();
+        for command in commands {
+            self.obey(command, &mut link);
         }
         if is_over {
             self.write_rest(&mut link, cx);
             self.obey(Command::Disconnect, &mut link);
             self.is_over = true;
         }
-        has_more_input
-            || gathered.has_more && link.is_writable()
-            || !commands.is_empty()
-            || is_over
-            || matches!(*link, Link::Broken(_))
+        has_more_input || gathered.has_more && link.is_writable() || has_commands || is_over || matches!(*link, Link::Broken(_))
     }
 
-    fn poll_connecting(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Option<Result<Binding, LinkError>> {
+    fn poll_connecting(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Option<Result<Connected, LinkError>> {
         let Poll::Ready(outcome) = self.connecting.as_mut()?.as_mut().poll(cx) else { return None };
         self.connecting = None;
         let mut core = lock(&self.shared.core);
         match outcome {
             Ok((address, connection)) => {
-                let binding = connection.binding();
-                core.switchboard = address.to_string();
+                let (binding, address) = (connection.binding(), address.to_string());
+                core.switchboard.clone_from(&address);
                 core.failure = None;
                 *link = Link::Up(Box::new(connection));
-                Some(Ok(binding))
+                Some(Ok(Connected { binding, address, pin: None, vouched: false }))
             }
             Err(error) => {
                 let reported = LinkError::Connect { kind: kind_of(&error), text: error.to_string() };
@@ -155,7 +151,12 @@ impl<A: Application> Driver<A> {
 
     fn obey(&mut self, command: Command, link: &mut Link) {
         match command {
-            Command::Connect => self.connecting = Some(connect_any(self.addresses.clone(), self.trust.clone())),
+            Command::Connect { any_certificate: _ } => {
+                self.connecting = Some(connect_any(self.addresses.clone(), self.trust.clone()));
+            }
+            Command::Switchboards(addresses) => {
+                self.addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+            }
             Command::Disconnect => {
                 self.connecting = None;
                 if let Link::Up(connection) = std::mem::replace(link, Link::Down) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use a2alinker::agent::{Command, ConnectFailure, LinkError};
+use a2alinker::agent::{Command, ConnectFailure, Connected, LinkError};
 use a2alinker::proto::limits::{LINK_SILENCE, PING_INTERVAL};
 use a2alinker::proto::{
     Binding, Bounce, BounceReason, DataFrame, LabelChanges, Lane, Now, OuterHeader, OuterKind, ServerFrame, SessionId,
@@ -10,7 +10,7 @@ use a2alinker::proto::{
 use a2alinker::switchboard::{self, Output, Switchboard};
 use bytes::Bytes;
 
-use super::{Happening, World};
+use super::{ADDRESS, Happening, World};
 use crate::simulation::history::{What, Who};
 use crate::simulation::network::{Crossing, Fate, Pipe, Wire};
 
@@ -87,11 +87,12 @@ impl World {
 impl World {
     pub(super) fn obey(&mut self, who: Who, command: Command) {
         match command {
-            Command::Connect => {
+            Command::Connect { .. } => {
                 let line = self.seats[who].line;
                 let wait = if self.seats[who].cut_off { NO_ANSWER } else { line.delay * 3 };
                 self.put(self.now + wait, Happening::Connect(who));
             }
+            Command::Switchboards(_) => {}
             Command::Disconnect => self.hang_up(who),
         }
     }
@@ -107,7 +108,8 @@ impl World {
         }
         let now = self.clock(who);
         let Some(agent) = &mut self.seats[who].agent else { return };
-        agent.handle_connected(Binding::None, now);
+        let address = ADDRESS.to_owned();
+        agent.handle_connected(Connected { binding: Binding::None, address, pin: None, vouched: false }, now);
         let nonce = self.dice.seed();
         let link = self.switchboard.handle_open(self.switchboard_clock(), None, Binding::None, nonce);
         let at = self.wires.len();
