@@ -8,7 +8,7 @@ mod hex;
 use a2alinker::proto::{
     AuthError, Binding, BindingKind, Challenge, ClientFrame, Error, Features, Hello, HelloBody, Label, LinkCertificate,
     LinkChain, LinkKey, LinkKeyPair, LinkRights, RejectCode, Role, RoutingKey, RoutingKeyPair, ServerFrame, VerifiedHello,
-    limits, sign_hello, verify_hello,
+    limits, sign_hello, slot_label, verify_hello,
 };
 use bytes::Bytes;
 use hex::hex;
@@ -34,6 +34,8 @@ fn keys_and_label_have_their_pinned_bytes() {
     assert_eq!(founder().public().as_bytes()[..], hex(V));
     assert_eq!(member().public().as_bytes()[..], hex(MEMBER));
     assert_eq!(member().label().as_bytes()[..], hex("4121b9b479a2fca786b078681972411f"));
+    assert_eq!(slot_label(7).as_bytes()[..], hex("3f10cd74db0a6243afc7bb13a6b0763b"));
+    assert_eq!(slot_label(1_234_567).as_bytes()[..], hex("9ac92d7d43dc4c1069b0c6d7d705ed46"));
 }
 
 #[test]
@@ -54,6 +56,19 @@ fn a_stranger_s_hello_has_its_pinned_bytes() {
         "02 01 0000000000000000 01 02 {V} {MEMBER} 0000 77777777777777777777777777777777 0000
          a01ad7af52f6a2e21b96354d83a8d0b604faa95d4696a757ff9f85517b891e40
          086101886bc7d816f547f75ce72cb0ec25d88607234db38d65eecd1835cc700d"
+    ));
+    assert_eq!(hello.bytes()[..], pinned);
+    assert_eq!(ClientFrame::decode(pinned.into()), Ok(ClientFrame::Hello(hello)));
+}
+
+#[test]
+fn a_guest_s_hello_has_its_pinned_bytes_and_no_v() {
+    let hello = sign_hello(&hex(CHALLENGE), &CONNECTION, &member(), guest());
+    let zero = "00".repeat(32);
+    let pinned = hex(&format!(
+        "02 01 0000000000000000 01 03 {zero} {MEMBER} 0000 0012d687 0000
+         3a80f9b8679075e5e4632e74acb1feecf3968f9e2177844ff20e8383d7a20d35
+         6e3a09f7020953d748c945ecd9077c00add514b813fed1eb4e65c2fa8f0fb10d"
     ));
     assert_eq!(hello.bytes()[..], pinned);
     assert_eq!(ClientFrame::decode(pinned.into()), Ok(ClientFrame::Hello(hello)));
@@ -105,6 +120,18 @@ fn a_stranger_is_accepted_as_the_holder_of_its_key() {
 }
 
 #[test]
+fn a_guest_is_accepted_as_the_holder_of_its_key() {
+    let hello = sign_hello(&challenge(1), &CONNECTION, &member(), guest());
+    assert_eq!(check(&hello), Ok(VerifiedHello::Guest { label: member().label(), slot: 1_234_567 }));
+}
+
+#[test]
+fn a_guest_that_names_a_swarm_is_malformed() {
+    let hello = greet(Role::Guest { slot: 7 });
+    assert_eq!(Hello::decode(hello.bytes().clone()), Err(Error::Malformed { what: "routing key" }));
+}
+
+#[test]
 fn without_tls_a_proof_is_bound_to_the_challenge_alone() {
     let role = Role::Stranger { mailbox: Label::ZERO };
     let hello = sign_hello(&challenge(1), &Binding::None, &member(), body(&member(), role));
@@ -116,8 +143,10 @@ fn without_tls_a_proof_is_bound_to_the_challenge_alone() {
 
 #[test]
 fn no_byte_of_a_hello_can_be_changed() {
-    for role in [Role::Member(by_admin(&member())), Role::Stranger { mailbox: Label::ZERO }] {
-        let frame = greet(role).bytes().to_vec();
+    let bodies =
+        [body(&member(), Role::Member(by_admin(&member()))), body(&member(), Role::Stranger { mailbox: Label::ZERO }), guest()];
+    for body in bodies {
+        let frame = sign_hello(&challenge(1), &CONNECTION, &member(), body).bytes().to_vec();
         for place in 0..frame.len() {
             for flip in [0x01, 0x80, 0xff] {
                 let mut tampered = frame.clone();
@@ -374,6 +403,10 @@ fn body(key: &LinkKeyPair, role: Role) -> HelloBody {
         resume_token: Bytes::new(),
         role,
     }
+}
+
+fn guest() -> HelloBody {
+    HelloBody { routing: RoutingKey::ZERO, ..body(&member(), Role::Guest { slot: 1_234_567 }) }
 }
 
 fn challenge(nonce: u8) -> Bytes {

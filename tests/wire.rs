@@ -9,7 +9,8 @@ mod hex;
 use a2alinker::proto::{
     Binding, BindingKind, Bounce, BounceReason, Challenge, ClientFrame, DataFrame, Error, Features, GoodbyeReason, Hello,
     HelloBody, Label, LabelChanges, Lane, LinkCertificate, LinkChain, LinkKey, LinkKeyPair, LinkRights, OuterHeader, OuterKind,
-    RegisterStatus, Reject, RejectCode, Role, RoutingKey, RoutingKeyPair, ServerFrame, SessionId, Welcome, limits, sign_hello,
+    RegisterStatus, Reject, RejectCode, Role, RoutingKey, RoutingKeyPair, ServerFrame, SessionId, SlotStatus, Welcome, limits,
+    sign_hello,
 };
 use bytes::{Bytes, BytesMut};
 use hex::hex;
@@ -95,6 +96,14 @@ fn register_and_unregister_have_their_pinned_bytes() {
     assert_client_frame(ClientFrame::Unregister { mailbox: label(0x44) }, "12 44444444444444444444444444444444");
 }
 
+#[test]
+fn the_frames_of_slots_have_their_pinned_bytes() {
+    assert_client_frame(ClientFrame::OpenSlot { slot: 1_234_567, expiry: 0x0000_0190_0000_0001 }, "16 0012d687 0000019000000001");
+    assert_client_frame(ClientFrame::CloseSlot { slot: 7 }, "17 00000007");
+    assert_server_frame(ServerFrame::SlotOpened { asked: 0, slot: 7, status: SlotStatus::Done }, "25 00000000 00000007 00");
+    assert_server_frame(ServerFrame::SlotOpened { asked: 7, slot: 0, status: SlotStatus::Taken }, "25 00000007 00000000 03");
+}
+
 const DATA: &str = "10 99999999999999999999999999999999
     01 03 01 03 11111111111111111111111111111111 22222222222222222222222222222222 00000005 0000000000000006 0000000000000007
     deadbeef";
@@ -119,6 +128,16 @@ fn data_has_its_pinned_bytes() {
 }
 
 #[test]
+fn a_frame_of_a_pairing_has_kind_nine_and_eight_stays_reserved() {
+    let mut bytes = hex(DATA);
+    for (byte, kind) in [(8, OuterKind::Unknown(8)), (9, OuterKind::Pairing)] {
+        bytes[17 + 1] = byte;
+        let header = *DataFrame::parse(bytes.clone().into()).expect("well-formed").header();
+        assert_eq!((header.kind, header.encode()[1]), (kind, byte));
+    }
+}
+
+#[test]
 fn the_reserved_kinds_of_a_later_version_are_skipped_not_refused() {
     for kind in [0x14, 0x15, 0x22, 0x30, 0x40, 0xff] {
         let frame = Bytes::from(vec![kind, 1, 2, 3]);
@@ -139,6 +158,7 @@ fn unknown_codes_are_kept() {
         ServerFrame::Bounce(Bounce { number: 0, reason: BounceReason::Unknown(77), retry_after_ms: 0 }),
         "21 0000000000000000 4d 00000000",
     );
+    assert_server_frame(ServerFrame::SlotOpened { asked: 0, slot: 0, status: SlotStatus::Unknown(9) }, "25 00000000 00000000 09");
     assert_server_frame(
         ServerFrame::Reject(Reject { code: RejectCode::Unknown(200), retry_after_ms: 0, text: String::new() }),
         "04 c8 00000000 0000",
@@ -405,7 +425,8 @@ fn data_frame() -> impl Strategy<Value = DataFrame> {
         Just(OuterKind::Session),
         Just(OuterKind::Answer),
         Just(OuterKind::CannotOpen),
-        (8u8..).prop_map(OuterKind::Unknown)
+        Just(OuterKind::Pairing),
+        (10u8..).prop_map(OuterKind::Unknown)
     ];
     let ids = (any_label(), any_label(), any::<[u8; 16]>());
     let fields = (kind, prop::sample::select(Lane::ALL.to_vec()), any::<(bool, bool, u32, u64, u64)>());
@@ -420,13 +441,14 @@ fn data_frame() -> impl Strategy<Value = DataFrame> {
 fn hello() -> impl Strategy<Value = Hello> {
     let role = prop_oneof![
         any_label().prop_map(|mailbox| Role::Stranger { mailbox }),
+        any::<u32>().prop_map(|slot| Role::Guest { slot }),
         (any::<u64>(), 1usize..=2).prop_map(|(expiry, count)| Role::Member(chain(expiry, count))),
     ];
     (any::<u64>(), any::<[u8; 32]>(), vec(any::<u8>(), 0..=64), role).prop_map(|(features, key, token, role)| {
         let body = HelloBody {
             features: Features(features),
             binding: BindingKind::None,
-            routing: RoutingKey::from_bytes(key),
+            routing: if matches!(role, Role::Guest { .. }) { RoutingKey::ZERO } else { RoutingKey::from_bytes(key) },
             link_key: LinkKey::from_bytes(key),
             resume_token: token.into(),
             role,
@@ -448,6 +470,8 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         (any_label(), any::<u64>()).prop_map(|(mailbox, expiry)| ClientFrame::Register { mailbox, expiry }),
         any_label().prop_map(|mailbox| ClientFrame::Unregister { mailbox }),
         any::<u8>().prop_map(|reason| ClientFrame::Goodbye(GoodbyeReason::from_byte(reason))),
+        any::<(u32, u64)>().prop_map(|(slot, expiry)| ClientFrame::OpenSlot { slot, expiry }),
+        any::<u32>().prop_map(|slot| ClientFrame::CloseSlot { slot }),
     ]
 }
 
@@ -482,6 +506,8 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         Just(ServerFrame::Replaced),
         (any_label(), any::<u8>())
             .prop_map(|(mailbox, status)| ServerFrame::Registered { mailbox, status: RegisterStatus::from_byte(status) }),
+        any::<(u32, u32, u8)>()
+            .prop_map(|(asked, slot, status)| { ServerFrame::SlotOpened { asked, slot, status: SlotStatus::from_byte(status) } }),
         any::<u8>().prop_map(|reason| ServerFrame::Goodbye(GoodbyeReason::from_byte(reason))),
     ]
 }

@@ -9,6 +9,7 @@ use super::{Error, Label, LinkKey, RejectCode, RoutingKey, VERSION, limits};
 
 const PURPOSE: &str = "link certificate";
 const LABEL_DOMAIN: &[u8] = b"a2alinker/1 agent label\0";
+const SLOT_DOMAIN: &[u8] = b"a2alinker/1 slot label\0";
 
 const ROUTING: usize = 1;
 const HOLDER: usize = 33;
@@ -92,7 +93,16 @@ impl RoutingKeyPair {
 
 /// Returns the label of the agent that holds `key`.
 pub fn label_of(key: &LinkKey) -> Label {
-    let hash = signature::hash(&[LABEL_DOMAIN, key.as_bytes()]);
+    short_hash(LABEL_DOMAIN, key.as_bytes())
+}
+
+/// Returns the destination that a guest names when it talks to whoever opened `slot` (PROTOCOL.md section 9).
+pub fn slot_label(slot: u32) -> Label {
+    short_hash(SLOT_DOMAIN, &slot.to_be_bytes())
+}
+
+fn short_hash(domain: &[u8], bytes: &[u8]) -> Label {
+    let hash = signature::hash(&[domain, bytes]);
     Label::from_bytes(*hash.first_chunk().expect("a hash is longer than a label"))
 }
 

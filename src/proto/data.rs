@@ -32,6 +32,8 @@ pub enum OuterKind {
     AdmissionRequest,
     /// The answer to that.
     AdmissionReply,
+    /// A step of an admission by code.
+    Pairing,
     /// A kind that this build doesn't know; 8 is reserved for groups.
     Unknown(u8),
 }
@@ -46,6 +48,7 @@ impl OuterKind {
             Self::CannotOpen => 5,
             Self::AdmissionRequest => 6,
             Self::AdmissionReply => 7,
+            Self::Pairing => 9,
             Self::Unknown(byte) => byte,
         }
     }
@@ -59,6 +62,7 @@ impl OuterKind {
             5 => Self::CannotOpen,
             6 => Self::AdmissionRequest,
             7 => Self::AdmissionReply,
+            9 => Self::Pairing,
             byte => Self::Unknown(byte),
         }
     }

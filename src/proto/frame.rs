@@ -19,10 +19,13 @@ pub(super) mod kind {
     pub const REGISTER: u8 = 0x11;
     pub const UNREGISTER: u8 = 0x12;
     pub const GOODBYE: u8 = 0x13;
+    pub const OPEN_SLOT: u8 = 0x16;
+    pub const CLOSE_SLOT: u8 = 0x17;
     pub const LABELS: u8 = 0x20;
     pub const BOUNCE: u8 = 0x21;
     pub const REPLACED: u8 = 0x23;
     pub const REGISTERED: u8 = 0x24;
+    pub const SLOT_OPENED: u8 = 0x25;
 }
 
 /// What a side can do beyond version 1.0, one bit each. In force is what both sides name.
@@ -80,7 +83,7 @@ codes! {
         Authentication = 2,
         CertificateExpired = 3,
         CertificateChain = 4,
-        /// Nobody has registered the mailbox that a stranger asks for.
+        /// Nobody who is linked has registered the mailbox that a stranger asks for, or holds the slot that a guest asks for.
         UnknownMailbox = 5,
         Full = 6,
         /// Too many attempts.
@@ -116,6 +119,16 @@ codes! {
         Done = 0,
         Full = 1,
         NotAllowed = 2,
+    }
+
+    /// What became of an OpenSlot.
+    SlotStatus {
+        Done = 0,
+        /// As many slots as the link, its swarm or the switchboard may have are open.
+        Full = 1,
+        NotAllowed = 2,
+        /// Somebody else has, or has just had, the slot that was asked for.
+        Taken = 3,
     }
 }
 
@@ -177,6 +190,15 @@ pub enum ClientFrame {
         mailbox: Label,
     },
     Goodbye(GoodbyeReason),
+    /// Opens a slot for guests until `expiry`, Unix milliseconds, at most [`limits::SLOT_TIME`] ahead.
+    OpenSlot {
+        /// Which one; 0 for any.
+        slot: u32,
+        expiry: u64,
+    },
+    CloseSlot {
+        slot: u32,
+    },
     /// Not sent: it would be its kind and nothing else.
     Unknown {
         kind: u8,
@@ -196,6 +218,10 @@ impl ClientFrame {
                 fields("Unregister", &frame, |reader| Ok(Self::Unregister { mailbox: Label::from_bytes(reader.array()?) }))
             }
             kind::GOODBYE => fields("Goodbye", &frame, |reader| Ok(Self::Goodbye(GoodbyeReason::from_byte(reader.u8()?)))),
+            kind::OPEN_SLOT => {
+                fields("OpenSlot", &frame, |reader| Ok(Self::OpenSlot { slot: reader.u32()?, expiry: reader.u64()? }))
+            }
+            kind::CLOSE_SLOT => fields("CloseSlot", &frame, |reader| Ok(Self::CloseSlot { slot: reader.u32()? })),
             kind => Ok(Self::Unknown { kind }),
         }
     }
@@ -209,6 +235,8 @@ impl ClientFrame {
             Self::Register { mailbox, expiry } => writer.u8(kind::REGISTER).raw(mailbox.as_bytes()).u64(*expiry),
             Self::Unregister { mailbox } => writer.u8(kind::UNREGISTER).raw(mailbox.as_bytes()),
             Self::Goodbye(reason) => writer.u8(kind::GOODBYE).u8(reason.to_byte()),
+            Self::OpenSlot { slot, expiry } => writer.u8(kind::OPEN_SLOT).u32(*slot).u64(*expiry),
+            Self::CloseSlot { slot } => writer.u8(kind::CLOSE_SLOT).u32(*slot),
             Self::Unknown { kind } => writer.u8(*kind),
         };
         writer.into_vec().into()
@@ -222,6 +250,8 @@ impl ClientFrame {
             Self::Register { .. } => 1 + Label::LENGTH + 8,
             Self::Unregister { .. } => 1 + Label::LENGTH,
             Self::Goodbye(_) => 2,
+            Self::OpenSlot { .. } => 1 + 4 + 8,
+            Self::CloseSlot { .. } => 1 + 4,
             Self::Unknown { .. } => 1,
         }
     }
@@ -241,6 +271,13 @@ pub enum ServerFrame {
     Registered {
         mailbox: Label,
         status: RegisterStatus,
+    },
+    SlotOpened {
+        /// The slot of the OpenSlot that this answers.
+        asked: u32,
+        /// The slot that is open, 0 unless the status is done.
+        slot: u32,
+        status: SlotStatus,
     },
     Goodbye(GoodbyeReason),
     /// Not sent: it would be its kind and nothing else.
@@ -264,6 +301,10 @@ impl ServerFrame {
                 let mailbox = Label::from_bytes(reader.array()?);
                 Ok(Self::Registered { mailbox, status: RegisterStatus::from_byte(reader.u8()?) })
             }),
+            kind::SLOT_OPENED => fields("SlotOpened", &frame, |reader| {
+                let (asked, slot) = (reader.u32()?, reader.u32()?);
+                Ok(Self::SlotOpened { asked, slot, status: SlotStatus::from_byte(reader.u8()?) })
+            }),
             kind::GOODBYE => fields("Goodbye", &frame, |reader| Ok(Self::Goodbye(GoodbyeReason::from_byte(reader.u8()?)))),
             kind => Ok(Self::Unknown { kind }),
         }
@@ -282,6 +323,9 @@ impl ServerFrame {
             Self::Replaced => drop(writer.u8(kind::REPLACED)),
             Self::Registered { mailbox, status } => {
                 writer.u8(kind::REGISTERED).raw(mailbox.as_bytes()).u8(status.to_byte());
+            }
+            Self::SlotOpened { asked, slot, status } => {
+                writer.u8(kind::SLOT_OPENED).u32(*asked).u32(*slot).u8(status.to_byte());
             }
             Self::Goodbye(reason) => {
                 writer.u8(kind::GOODBYE).u8(reason.to_byte());
@@ -303,6 +347,7 @@ impl ServerFrame {
             Self::Labels(changes) => 1 + 1 + 2 + 2 + (changes.came.len() + changes.went.len()) * Label::LENGTH,
             Self::Bounce(_) => 1 + 8 + 1 + 4,
             Self::Registered { .. } => 1 + Label::LENGTH + 1,
+            Self::SlotOpened { .. } => 1 + 4 + 4 + 1,
             Self::Goodbye(_) => 2,
             Self::Replaced | Self::Unknown { .. } => 1,
         }

@@ -14,6 +14,7 @@ use super::{Error, Label, LinkKey, RoutingKey, VERSION, limits};
 const PURPOSE: &str = "link hello";
 const MEMBER: u8 = 1;
 const STRANGER: u8 = 2;
+const GUEST: u8 = 3;
 
 /// Whether a proof is tied to the TLS connection, as the two sides announce it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,8 @@ pub enum Role {
     Member(LinkChain),
     /// Somebody who holds a ticket, and may talk to its mailbox only.
     Stranger { mailbox: Label },
+    /// Somebody who holds a code, and may talk only to whoever opened the slot. It knows no V: [`HelloBody::routing`] is zero.
+    Guest { slot: u32 },
 }
 
 /// What a Hello says, without the signature.
@@ -150,6 +153,8 @@ impl HelloBody {
                 Role::Member(LinkChain::read(reader, count.into())?)
             }
             STRANGER => Role::Stranger { mailbox: Label::from_bytes(reader.array()?) },
+            GUEST if routing != RoutingKey::ZERO => return Err(Error::Malformed { what: "routing key" }),
+            GUEST => Role::Guest { slot: reader.u32()? },
             _ => return Err(Error::Malformed { what: "role" }),
         };
         reader.extensions()?;
@@ -161,6 +166,7 @@ impl HelloBody {
         writer.u8(match self.role {
             Role::Member(_) => MEMBER,
             Role::Stranger { .. } => STRANGER,
+            Role::Guest { .. } => GUEST,
         });
         writer.raw(self.routing.as_bytes()).raw(self.link_key.as_bytes()).bytes16(&self.resume_token);
         match &self.role {
@@ -170,6 +176,9 @@ impl HelloBody {
             }
             Role::Stranger { mailbox } => {
                 writer.raw(mailbox.as_bytes());
+            }
+            Role::Guest { slot } => {
+                writer.u32(*slot);
             }
         }
         writer.extensions();
@@ -230,6 +239,8 @@ pub enum VerifiedHello {
     Member { routing: RoutingKey, label: Label, rights: LinkRights, expiry: u64 },
     /// Somebody who wants to reach `mailbox` in the swarm `routing`. Whether there is one is not checked here.
     Stranger { routing: RoutingKey, label: Label, mailbox: Label },
+    /// Somebody who wants to reach whoever opened `slot`. Whether anybody did is not checked here.
+    Guest { label: Label, slot: u32 },
 }
 
 /// Checks a Hello against the Challenge frame that was sent and the connection it came on.
@@ -249,6 +260,7 @@ pub fn verify_hello(challenge: &[u8], binding: &Binding, hello: &Hello, now_wall
     let (routing, label) = (body.routing, label_of(&body.link_key));
     match &body.role {
         Role::Stranger { mailbox } => Ok(VerifiedHello::Stranger { routing, label, mailbox: *mailbox }),
+        Role::Guest { slot } => Ok(VerifiedHello::Guest { label, slot: *slot }),
         Role::Member(chain) => {
             let link = chain.verify(now_wall)?;
             if link.routing != routing || link.link_key != body.link_key {

@@ -24,6 +24,15 @@ pub const LABELS_PER_FRAME: usize = (FRAME - 6) / 16;
 /// Mailboxes that one link may register. Protocol; one for each open ticket of its agent.
 pub const MAILBOXES_PER_LINK: usize = 64;
 
+/// The highest number of a slot. Protocol; seven digits, which a person still reads out.
+pub const SLOT: u32 = 9_999_999;
+
+/// Slots that one link may hold. Protocol; one for each open code of its agent.
+pub const SLOTS_PER_LINK: usize = 16;
+
+/// How far ahead the expiry of a slot may lie. Protocol; a code is good for minutes, and small numbers are few.
+pub const SLOT_TIME: Duration = Duration::from_secs(3600);
+
 /// Certificates in a link chain. Protocol; V admits issuers, issuers admit members, and nobody goes further.
 pub const LINK_CHAIN: usize = 2;
 

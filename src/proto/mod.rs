@@ -26,12 +26,14 @@ pub mod limits;
 pub mod signature;
 mod time;
 
-pub use auth::{AuthError, LinkCertificate, LinkChain, LinkKeyPair, LinkRights, RoutingKeyPair, VerifiedLink, label_of};
+pub use auth::{
+    AuthError, LinkCertificate, LinkChain, LinkKeyPair, LinkRights, RoutingKeyPair, VerifiedLink, label_of, slot_label,
+};
 pub use data::{DataFrame, OuterHeader, OuterKind};
 pub use error::Error;
 pub use frame::{
     Bounce, BounceReason, ClientFrame, Features, GoodbyeReason, LabelChanges, RegisterStatus, Reject, RejectCode, ServerFrame,
-    Welcome,
+    SlotStatus, Welcome,
 };
 pub use hello::{Binding, BindingKind, Challenge, Hello, HelloBody, Role, VerifiedHello, sign_hello, verify_hello};
 pub use ids::{AgentId, FounderId, Label, LinkKey, MessageId, RoutingKey, RunId, SessionId, ThreadId};

@@ -87,6 +87,9 @@ impl Switchboard {
                 }
                 Err(code) => self.reject(id, code, Duration::ZERO, "nobody who is linked answers for this mailbox"),
             },
+            Ok(VerifiedHello::Guest { .. }) => {
+                self.reject(id, RejectCode::UnknownMailbox, Duration::ZERO, "nobody who is linked holds this slot");
+            }
         }
     }
 

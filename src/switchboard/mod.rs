@@ -117,7 +117,9 @@ impl Switchboard {
             Ok(ClientFrame::Register { mailbox, expiry }) => self.handle_register(id, mailbox, expiry, now),
             Ok(ClientFrame::Unregister { mailbox }) => self.handle_unregister(id, mailbox),
             Ok(ClientFrame::Goodbye(_)) => self.end(id, None),
-            Ok(ClientFrame::Unknown { .. }) => self.stats.unknown_kinds += 1,
+            Ok(ClientFrame::OpenSlot { .. } | ClientFrame::CloseSlot { .. } | ClientFrame::Unknown { .. }) => {
+                self.stats.unknown_kinds += 1;
+            }
             Ok(ClientFrame::Data(_)) => {}
             Ok(ClientFrame::Hello(_)) => self.reject(id, RejectCode::Malformed, Duration::ZERO, "a second Hello"),
             Err(error) => self.reject(id, RejectCode::Malformed, Duration::ZERO, &error.to_string()),
