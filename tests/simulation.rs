@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! chaos         one seed: a random swarm, its work, and everything that goes wrong; then rest, then the reckoning
+//! siege         one seed: swarms and a switchboard that attacks them with all that it can; then it turns honest, then the reckoning
 //! world         the machinery: agents, switchboard, wires, applications, one queue of happenings
 //! network       what a wire and a hostile relay do to frames;  application  what the programs on top do
 //! history       what applications saw;   checker   holds it against the guarantee (ARCHITECTURE.md)
@@ -17,6 +18,7 @@ mod simulation {
     pub mod dice;
     pub mod history;
     pub mod network;
+    pub mod siege;
     pub mod world;
 
     mod scenarios {
@@ -32,17 +34,32 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use simulation::chaos;
+use simulation::checker::Violation;
 use simulation::world::World;
+use simulation::{chaos, siege};
 
 /// What `cargo test` plays.
 const SEEDS: Range<u64> = 0..1_000;
+/// The same of sieges, which take longer: `make soak` plays more of them.
+const SIEGES: Range<u64> = 0..400;
 /// Lines of the trace that a failure shows.
 const TRACE: usize = 400;
 
+type Play = fn(&mut World) -> Result<(), Violation>;
+
 #[test]
 fn a_thousand_seeds_keep_the_guarantee() {
-    let seeds = seeds();
+    play_all(chaos::play, SEEDS);
+}
+
+#[test]
+fn four_hundred_sieges_keep_the_guarantee() {
+    play_all(siege::play, SIEGES);
+}
+
+/// Plays all seeds on all processors, and shows the lowest that fails.
+fn play_all(kind: Play, usual: Range<u64>) {
+    let seeds = seeds().unwrap_or(usual);
     let next = AtomicU64::new(seeds.start);
     let failure = Mutex::new(None::<(u64, String)>);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -54,7 +71,7 @@ fn a_thousand_seeds_keep_the_guarantee() {
                     if !seeds.contains(&seed) {
                         return;
                     }
-                    if let Err(text) = play(seed, false) {
+                    if let Err(text) = play(kind, seed, false) {
                         // Seeds that are under way are still played to their end: the lowest that fails is shown.
                         next.store(seeds.end, Ordering::Relaxed);
                         let mut failure = failure.lock().expect("no other thread panics here");
@@ -67,7 +84,7 @@ fn a_thousand_seeds_keep_the_guarantee() {
         }
     });
     if let Some((seed, text)) = failure.into_inner().expect("no thread panicked") {
-        let again = play(seed, true).err().unwrap_or_default();
+        let again = play(kind, seed, true).err().unwrap_or_default();
         panic!("seed {seed}: {text}\n\n{again}\nplay it again with A2ALINKER_SEEDS={seed}");
     }
 }
@@ -83,10 +100,10 @@ fn a_seed_plays_the_same_world_each_time() {
 }
 
 /// Plays one seed. `Err` says what was not kept, with the trace if it is wanted.
-fn play(seed: u64, traced: bool) -> Result<(), String> {
+fn play(kind: Play, seed: u64, traced: bool) -> Result<(), String> {
     let mut world = World::new(seed);
     world.trace = traced.then(Vec::new);
-    let outcome = catch_unwind(AssertUnwindSafe(|| chaos::play(&mut world)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| kind(&mut world)));
     let (text, uid) = match outcome {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(violation)) => (violation.to_string(), violation.uid),
@@ -104,11 +121,11 @@ fn play(seed: u64, traced: bool) -> Result<(), String> {
     Err(format!("{}\n{}", lines[lines.len().saturating_sub(shown)..].join("\n"), world.tell()))
 }
 
-fn seeds() -> Range<u64> {
-    let Ok(text) = std::env::var("A2ALINKER_SEEDS") else { return SEEDS };
+fn seeds() -> Option<Range<u64>> {
+    let text = std::env::var("A2ALINKER_SEEDS").ok()?;
     let number = |text: &str| text.trim().parse::<u64>().expect("A2ALINKER_SEEDS is one seed or a range, as in 0..1000");
-    match text.split_once("..") {
+    Some(match text.split_once("..") {
         Some((start, end)) => number(start)..number(end),
         None => number(&text)..number(&text) + 1,
-    }
+    })
 }

@@ -9,6 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::dice::Dice;
 use super::history::{Uid, Who};
+use super::world::PLANTED;
 
 /// How an application behaves.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +97,10 @@ impl Application {
 /// Longest body of a simulation.
 pub const BODY_MAX: usize = 200 << 10;
 
-/// Bytes without a pattern that short repetitions would hide in.
+/// Bytes in which the planted word stands every so many.
+const PLANTED_EVERY: usize = 64;
+
+/// Bytes without a pattern that short repetitions would hide in, but for the word that no switchboard may hold.
 fn noise() -> &'static Bytes {
     static NOISE: OnceLock<Bytes> = OnceLock::new();
     NOISE.get_or_init(|| {
@@ -105,6 +109,7 @@ fn noise() -> &'static Bytes {
         while noise.len() < BODY_MAX + 4_096 {
             noise.put_u64(dice.number());
         }
+        noise.chunks_exact_mut(PLANTED_EVERY).for_each(|part| part[..PLANTED.len()].copy_from_slice(PLANTED));
         noise.freeze()
     })
 }

@@ -25,7 +25,11 @@ const FRAMES_PER_PAIR: u64 = 60;
 pub fn play(world: &mut World) -> Result<(), Violation> {
     let calm = begin(world);
     world.run_until_time(calm);
-    rest(world);
+    world.relay = Relay::HONEST;
+    if world.lied {
+        world.restart_switchboard(Duration::ZERO);
+    }
+    calm_down(world);
     world.run_for(REST);
     let before = frames_sent(world);
     world.run_for(SILENCE);
@@ -116,7 +120,7 @@ fn len(dice: &mut Dice) -> usize {
     dice.within(0..most) as usize
 }
 
-fn burst(world: &mut World, _: &Ticket) {
+pub fn burst(world: &mut World, _: &Ticket) {
     let Some((from, to)) = acquainted(world) else { return };
     for _ in 0..world.dice.within(1..25) {
         let dice = &mut world.dice;
@@ -126,7 +130,7 @@ fn burst(world: &mut World, _: &Ticket) {
     }
 }
 
-fn make_call(world: &mut World, _: &Ticket) {
+pub fn make_call(world: &mut World, _: &Ticket) {
     let Some((from, to)) = acquainted(world) else { return };
     let dice = &mut world.dice;
     let to = dice.chance(300).then_some(to);
@@ -182,12 +186,8 @@ fn fault(world: &mut World, ticket: &Ticket) {
     }
 }
 
-/// Everything that went wrong ends, and applications work quickly.
-fn rest(world: &mut World) {
-    world.relay = Relay::HONEST;
-    if world.lied {
-        world.restart_switchboard(Duration::ZERO);
-    }
+/// What goes wrong at agents ends, and applications work quickly.
+pub fn calm_down(world: &mut World) {
     for who in 0..world.seats.len() {
         world.rejoin(who);
         world.set_reading(who, true);

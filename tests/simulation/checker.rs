@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::history::{History, Path, State, Uid, What, Who};
+use super::history::{History, Path, Record, State, Uid, What, Who};
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +44,7 @@ pub struct Span {
 /// Checks a whole history.
 pub fn check(history: &History, span: Span) -> Result<(), Violation> {
     let messages = Messages::read(history)?;
-    messages.check(span)?;
+    messages.check(history, span)?;
     check_calls(history, &messages.ended)
 }
 
@@ -53,6 +53,8 @@ struct Message {
     expires: Duration,
     until_done: bool,
     handed: Option<Duration>,
+    /// The receiver's runs that it was handed to.
+    runs: BTreeSet<Who>,
     handled: bool,
     declined: bool,
     state: State,
@@ -62,7 +64,8 @@ struct Message {
 struct Messages {
     by_uid: BTreeMap<Uid, Message>,
     ended: BTreeMap<Who, Duration>,
-    last_on_path: BTreeMap<Path, Uid>,
+    /// By path and the run that receives.
+    last_on_path: BTreeMap<(Path, Who), Uid>,
     /// By how much the clock of the second may seem to the first to be behind.
     clock_errors: BTreeMap<(Who, Who), Duration>,
 }
@@ -78,14 +81,17 @@ impl Messages {
         for record in &history.records {
             match record.what {
                 What::Sent { message, path, expires, until_done } => {
-                    let state = State::Sent;
-                    let sent = Message { path, expires, until_done, handed: None, handled: false, declined: false, state };
+                    let (state, runs) = (State::Sent, BTreeSet::new());
+                    let sent = Message { path, expires, until_done, handed: None, runs, handled: false, declined: false, state };
                     messages.by_uid.insert(message, sent);
                 }
-                What::Handed { message, path, intact } => messages.hand_over(message, path, intact, record.at)?,
+                What::Handed { message, path, intact, repeated } => {
+                    messages.find_foul_play(history, message, path, intact)?;
+                    messages.hand_over(message, record, repeated)?;
+                }
                 What::Handled { message } => messages.get(message)?.handled = true,
                 What::Declined { message } => messages.get(message)?.declined = true,
-                What::Receipt { message, state } => messages.receive_receipt(message, state, record.at)?,
+                What::Receipt { message, state } => messages.receive_receipt(history, message, state, record.at)?,
                 What::Greeted { from, took } => {
                     let error = messages.clock_errors.entry((record.who, from)).or_default();
                     *error = took.max(*error);
@@ -104,27 +110,39 @@ impl Messages {
         self.by_uid.get_mut(&uid).ok_or(unknown)
     }
 
-    /// At most once, whole, in time, and in the order of its path.
-    fn hand_over(&mut self, uid: Uid, path: Path, intact: bool, at: Duration) -> Result<(), Violation> {
-        let message = self.get(uid)?;
-        if message.path != path {
-            return violated(
-                "redirected",
-                uid,
-                format!("message {uid} was sent on {:?} and handed over on {path:?}", message.path),
-            );
+    /// From whom it says, to whom it was sent, and with its own body.
+    fn find_foul_play(&mut self, history: &History, uid: Uid, path: Path, intact: bool) -> Result<(), Violation> {
+        let sent = self.get(uid)?.path;
+        let of_persons = |path: Path| Path { from: history.person(path.from), to: history.person(path.to), ..path };
+        if of_persons(sent) != of_persons(path) {
+            return violated("redirected", uid, format!("message {uid} was sent on {sent:?} and handed over on {path:?}"));
         }
         if !intact {
             return violated("changed", uid, format!("message {uid} has another body than was sent"));
         }
-        if let Some(before) = message.handed.replace(at) {
-            return violated("delivered twice", uid, format!("message {uid} was handed over at {before:?} and at {at:?}"));
+        Ok(())
+    }
+
+    /// At most once to a run, to another run only if the first may have lost it and marked so; in time, and in the order of its path.
+    fn hand_over(&mut self, uid: Uid, record: &Record, repeated: bool) -> Result<(), Violation> {
+        let (run, at) = (record.who, record.at);
+        let message = self.get(uid)?;
+        let before = message.handed.replace(at);
+        let is_fresh = message.runs.insert(run);
+        let was_confirmed = message.is_final();
+        if let Some(before) = before
+            && (!is_fresh || !repeated || was_confirmed)
+        {
+            let how = if repeated { "marked" } else { "unmarked" };
+            let about =
+                format!("message {uid} was handed over at {before:?} and, {how}, at {at:?}, when it was {:?}", message.state);
+            return violated("delivered twice", uid, about);
         }
-        let expires = message.expires;
-        if at > expires + self.tolerance(path) {
+        let (expires, path) = (message.expires, message.path);
+        if at > expires + self.tolerance(Path { to: run, ..path }) {
             return violated("delivered too late", uid, format!("message {uid} expired at {expires:?}, handed over at {at:?}"));
         }
-        match self.last_on_path.insert(path, uid) {
+        match self.last_on_path.insert((path, run), uid) {
             Some(last) if last > uid => {
                 violated("out of order", uid, format!("message {uid} was handed over after {last} on {path:?}"))
             }
@@ -137,13 +155,14 @@ impl Messages {
     }
 
     /// Each receipt says more than the one before, and only what is true.
-    fn receive_receipt(&mut self, uid: Uid, state: State, at: Duration) -> Result<(), Violation> {
+    fn receive_receipt(&mut self, history: &History, uid: Uid, state: State, at: Duration) -> Result<(), Violation> {
         let message = self.get(uid)?;
         let is_final = message.is_final();
-        if is_final
-            || (state < State::Delivered && message.state >= State::Delivered)
-            || (state >= State::Delivered && state == message.state)
-        {
+        // What was to be done and was only delivered goes to the receiver's next run, which has it once more.
+        let once_more = history.runs(message.path.to) > 1 && state <= State::Delivered;
+        let takes_back = state < State::Delivered && message.state >= State::Delivered;
+        let says_again = state >= State::Delivered && state == message.state;
+        if is_final || ((takes_back || says_again) && !once_more) {
             return violated(
                 "receipt went backwards",
                 uid,
@@ -168,10 +187,12 @@ impl Messages {
     }
 
     /// What has to be true of every message in the end.
-    fn check(&self, span: Span) -> Result<(), Violation> {
+    fn check(&self, history: &History, span: Span) -> Result<(), Violation> {
         for (&uid, message) in &self.by_uid {
             let path = message.path;
-            let receiver_lives = !self.ended.contains_key(&path.to);
+            let was_restarted = history.runs(path.to) > 1;
+            let last_run = history.persons.iter().rposition(|person| *person == history.person(path.to)).unwrap_or(path.to);
+            let receiver_lives = !self.ended.contains_key(&last_run);
             if self.ended.contains_key(&path.from) {
                 continue;
             }
@@ -182,7 +203,9 @@ impl Messages {
                     format!("message {uid} expired at {:?} and is {:?}", message.expires, message.state),
                 );
             }
-            if !message.is_final() && receiver_lives {
+            // What one run took with it when it died is done by nobody.
+            let died_undone = was_restarted && message.state == State::Delivered;
+            if !message.is_final() && receiver_lives && !died_undone {
                 return violated(
                     "never arrived",
                     uid,
@@ -194,7 +217,7 @@ impl Messages {
                 return violated("given up", uid, format!("message {uid} is {:?} although there was time", message.state));
             }
             let has_arrived = matches!(message.state, State::Delivered | State::Done);
-            if has_arrived && message.handed.is_none() && receiver_lives && !self.waited_in_vain(uid, message) {
+            if has_arrived && message.handed.is_none() && receiver_lives && !was_restarted && !self.waited_in_vain(uid, message) {
                 return violated(
                     "claimed delivered",
                     uid,
@@ -228,6 +251,8 @@ struct Call {
     asked: BTreeSet<(Who, u32)>,
     newest: Option<(Who, u32)>,
     requested: BTreeSet<(Who, u32)>,
+    /// The same by runs.
+    reached: BTreeSet<(Who, u32)>,
     outcomes: usize,
     withdrawn: bool,
 }
@@ -242,6 +267,7 @@ fn check_calls(history: &History, ended: &BTreeMap<Who, Duration>) -> Result<(),
                 calls.insert(call, Call { caller: who, ..Call::default() });
             }
             What::Moved { call: uid, to, attempt } => {
+                let to = history.person(to);
                 let call = calls.entry(uid).or_default();
                 if call.newest.is_some_and(|(_, newest)| newest >= attempt) {
                     return violated("attempt not raised", uid, format!("call {uid} moved to agent {to} as attempt {attempt}"));
@@ -251,7 +277,8 @@ fn check_calls(history: &History, ended: &BTreeMap<Who, Duration>) -> Result<(),
             }
             What::Requested { call: uid, from, attempt, intact } => {
                 let call = calls.entry(uid).or_default();
-                if from != call.caller || !call.asked.contains(&(who, attempt)) {
+                let worker = history.person(who);
+                if history.person(from) != history.person(call.caller) || !call.asked.contains(&(worker, attempt)) {
                     return violated(
                         "redirected",
                         uid,
@@ -261,13 +288,16 @@ fn check_calls(history: &History, ended: &BTreeMap<Who, Duration>) -> Result<(),
                 if !intact {
                     return violated("changed", uid, format!("call {uid} has another body than was sent"));
                 }
-                if !call.requested.insert((who, attempt)) {
+                if !call.reached.insert((who, attempt)) {
                     return violated("delivered twice", uid, format!("call {uid}, attempt {attempt}, came twice to agent {who}"));
                 }
+                call.requested.insert((worker, attempt));
             }
-            What::Progress { call: uid, from, worker, attempt } => check_answer(&mut calls, uid, (from, worker, attempt), true)?,
+            What::Progress { call: uid, from, worker, attempt } => {
+                check_answer(&mut calls, uid, (history.person(from), history.person(worker), attempt), true)?;
+            }
             What::Answered { call: uid, from, worker, attempt, intact } => {
-                check_answer(&mut calls, uid, (from, worker, attempt), intact)?;
+                check_answer(&mut calls, uid, (history.person(from), history.person(worker), attempt), intact)?;
                 end_call(&mut calls, uid)?;
             }
             What::CallFailed { call: uid, .. } => end_call(&mut calls, uid)?,

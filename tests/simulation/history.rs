@@ -53,11 +53,12 @@ pub enum What {
         message: Uid,
         state: State,
     },
-    /// The receiver's application got the message; `intact`: with the bytes that were sent.
+    /// The receiver's application got the message; `intact`: with the bytes that were sent; `repeated`: marked as perhaps repeated.
     Handed {
         message: Uid,
         path: Path,
         intact: bool,
+        repeated: bool,
     },
     /// The receiver's application said that it has handled it, or that it will not.
     Handled {
@@ -122,9 +123,21 @@ pub enum What {
 #[derive(Debug, Default)]
 pub struct History {
     pub records: Vec<Record>,
+    /// The first run of each run's identity.
+    pub persons: Vec<Who>,
 }
 
 impl History {
+    /// Whose run this is.
+    pub fn person(&self, run: Who) -> Who {
+        self.persons.get(run).copied().unwrap_or(run)
+    }
+
+    /// How many runs there were of this run's identity.
+    pub fn runs(&self, run: Who) -> usize {
+        self.persons.iter().filter(|person| **person == self.person(run)).count()
+    }
+
     pub fn add(&mut self, at: Duration, who: Who, what: What) {
         self.records.push(Record { at, who, what });
     }

@@ -5,6 +5,7 @@
 //! into the queue with [`World::at`].
 
 mod applications;
+mod hostile;
 mod wires;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use super::history::{History, Uid, What, Who};
 use super::network::{Crossing, Fate, Line, Relay, Wire};
 
 pub use applications::{CallPlan, SendPlan};
+pub use hostile::Hostile;
 pub use wires::Notice;
 
 /// Unix milliseconds at the beginning of the world: a day in 2026.
@@ -30,7 +32,9 @@ const EPOCH: u64 = 1_790_000_000_000;
 /// Where the switchboard is said to be.
 const ADDRESS: &str = "ws://127.0.0.1:1";
 /// The skill that workers offer.
-pub const SKILL: &str = "work";
+pub const SKILL: &str = "planted-work";
+/// Stands in all names, skills, tags and bodies: no switchboard may ever hold it.
+pub const PLANTED: &[u8] = b"planted";
 /// An agent that asks to be called again at the same moment so often does nothing but that.
 const TIMER_STORM: u32 = 100;
 
@@ -58,6 +62,12 @@ enum Happening {
 /// An agent and what is around it.
 pub struct Seat {
     pub id: AgentId,
+    /// The first seat of the same identity: this one, unless the agent was started anew.
+    pub person: Who,
+    pub label: Label,
+    /// The one that founded its swarm.
+    pub host: Who,
+    pub config: Config,
     /// None once its process has ended.
     pub agent: Option<Agent>,
     pub application: Application,
@@ -89,6 +99,11 @@ pub struct World {
     pub history: History,
     pub seats: Vec<Seat>,
     pub relay: Relay,
+    /// The switchboard attacks.
+    pub hostile: Option<Hostile>,
+    /// What a switchboard could read of what it should not, and how many bytes of frames were searched.
+    pub overheard: Option<String>,
+    pub heard_bytes: u64,
     /// The switchboard has said what isn't so: what agents believe is put right only by links that are new.
     pub lied: bool,
     /// Decides before the relay what becomes of a frame, for scripts.
@@ -104,6 +119,7 @@ pub struct World {
     wires_by_link: BTreeMap<LinkId, usize>,
     who_by_id: BTreeMap<AgentId, Who>,
     who_by_label: BTreeMap<Label, Who>,
+    hosts: BTreeMap<RoutingKey, Who>,
     /// Frames that the relay kept to play them again.
     kept: BTreeMap<Who, Vec<Bytes>>,
     /// When an agent sent the opener or answer of a session.
@@ -122,6 +138,9 @@ impl World {
             history: History::default(),
             seats: Vec::new(),
             relay: Relay::HONEST,
+            hostile: None,
+            overheard: None,
+            heard_bytes: 0,
             lied: false,
             rule: None,
             trace: None,
@@ -133,6 +152,7 @@ impl World {
             wires_by_link: BTreeMap::new(),
             who_by_id: BTreeMap::new(),
             who_by_label: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             kept: BTreeMap::new(),
             greetings: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -155,20 +175,24 @@ impl World {
         world
     }
 
-    /// Every living agent knows every other, and sees it linked.
+    /// Every living agent knows every other of its swarm, and sees it linked.
     pub fn is_complete(&self) -> bool {
-        let living = self.living().count();
         self.living().all(|who| {
             let peers = self.agent(who).peers();
             let linked = |peer: &PeerView| peer.linked && self.seats[self.who_by_id[&peer.card.identity]].agent.is_some();
-            self.seats[who].joined && peers.iter().filter(|peer| linked(peer)).count() == living - 1
+            self.seats[who].joined && peers.iter().filter(|peer| linked(peer)).count() == self.mates(who).count()
         })
+    }
+
+    /// The other living agents of an agent's swarm.
+    pub fn mates(&self, who: Who) -> impl Iterator<Item = Who> + '_ {
+        self.living().filter(move |other| *other != who && self.seats[*other].host == self.seats[who].host)
     }
 
     /// Every living agent knows the newest card of every other.
     pub fn is_up_to_date(&self) -> bool {
         self.living().all(|who| {
-            self.living().filter(|other| *other != who).all(|other| {
+            self.mates(who).all(|other| {
                 let view = self.agent(who).peer(&self.seats[other].id);
                 view.is_some_and(|view| view.card.skill(SKILL).is_none_or(|skill| skill.tags.concat() == self.seats[other].tag))
             })
@@ -192,7 +216,7 @@ impl World {
     }
 
     pub fn label(&self, who: Who) -> Label {
-        *self.who_by_label.iter().find(|(_, of)| **of == who).expect("every agent has one").0
+        self.seats[who].label
     }
 
     /// The agent's own clocks.
@@ -211,9 +235,8 @@ impl World {
     pub fn host(&mut self, line: Line, skew: i64, manner: Manner) -> Who {
         let (founder, random, config) = (self.dice.seed(), Random::from_seed(self.dice.seed()), self.config("host", false));
         let routing = FounderKey::from_seed(founder).routing().public();
-        self.learn_label(&config, &routing);
-        let agent = Agent::host(config, founder, random, self.clock_of(skew)).expect("the settings are good");
-        self.seat(agent, line, skew, manner)
+        let agent = Agent::host(config.clone(), founder, random, self.clock_of(skew)).expect("the settings are good");
+        self.seat(agent, config, routing, (line, skew, manner))
     }
 
     pub fn join(&mut self, ticket: Ticket, line: Line, skew: i64, manner: Manner) -> Who {
@@ -222,31 +245,41 @@ impl World {
     }
 
     pub fn join_as(&mut self, config: Config, ticket: Ticket, line: Line, skew: i64, manner: Manner) -> Who {
-        let random = Random::from_seed(self.dice.seed());
-        self.learn_label(&config, &ticket.routing);
-        let agent = Agent::join(config, ticket, random, self.clock_of(skew)).expect("the settings are good");
-        self.seat(agent, line, skew, manner)
+        let (random, routing) = (Random::from_seed(self.dice.seed()), ticket.routing);
+        let agent = Agent::join(config.clone(), ticket, random, self.clock_of(skew)).expect("the settings are good");
+        self.seat(agent, config, routing, (line, skew, manner))
     }
 
-    /// The relay sees labels; a script wants to know whose they are.
-    fn learn_label(&mut self, config: &Config, routing: &RoutingKey) {
-        let label = Identity::from_seed(config.identity_seed).link_key(routing).label();
-        self.who_by_label.insert(label, self.seats.len());
+    /// The process of an agent dies, and another begins with the same identity and a ticket.
+    pub fn restart(&mut self, who: Who, ticket: Ticket) -> Who {
+        self.kill(who);
+        let Seat { ref config, line, skew, .. } = self.seats[who];
+        let manner = self.seats[who].application.manner;
+        self.join_as(config.clone(), ticket, line, skew, manner)
     }
 
     pub fn config(&mut self, name: &str, works: bool) -> Config {
-        let mut config = Config::new(&format!("{name}-{}", self.seats.len()), self.dice.seed());
+        let mut config = Config::new(&format!("planted-{name}-{}", self.seats.len()), self.dice.seed());
         if works {
             config.skills = vec![skill("")];
         }
         config
     }
 
-    fn seat(&mut self, agent: Agent, line: Line, skew: i64, manner: Manner) -> Who {
+    fn seat(&mut self, agent: Agent, config: Config, routing: RoutingKey, (line, skew, manner): (Line, i64, Manner)) -> Who {
         let (who, id) = (self.seats.len(), agent.id());
-        self.who_by_id.insert(id, who);
+        let label = Identity::from_seed(config.identity_seed).link_key(&routing).label();
+        let host = *self.hosts.entry(routing).or_insert(who);
+        let person = self.who_by_id.insert(id, who).map_or(who, |before| self.seats[before].person);
+        // The relay sees labels; a script wants to know whose they are.
+        self.who_by_label.insert(label, who);
+        self.history.persons.push(person);
         self.seats.push(Seat {
             id,
+            person,
+            label,
+            host,
+            config,
             agent: Some(agent),
             application: Application::new(manner),
             line,
@@ -461,7 +494,7 @@ impl World {
 
 /// The one skill that there is.
 pub fn skill(tag: &str) -> SkillOffer {
-    let definition = br#"{"name":"work","description":"Works.","input":null,"output":null}"#.to_vec();
+    let definition = br#"{"name":"planted-work","description":"Works.","input":null,"output":null}"#.to_vec();
     let tags = if tag.is_empty() { Vec::new() } else { vec![tag.to_owned()] };
     SkillOffer { name: SKILL.to_owned(), tags, concurrency: 4, definition }
 }

@@ -27,7 +27,7 @@ fn sent_until(message: Uid, expires: u64, until_done: bool) -> (u64, Who, What) 
 }
 
 fn handed(second: u64, message: Uid) -> (u64, Who, What) {
-    (second, 1, What::Handed { message, path: path(), intact: true })
+    (second, 1, What::Handed { message, path: path(), intact: true, repeated: false })
 }
 
 fn receipt(second: u64, message: Uid, state: State) -> (u64, Who, What) {
@@ -72,7 +72,7 @@ fn an_earlier_message_after_a_later_one_is_found_on_one_path_only() {
     let records = [
         sent(1),
         (1, 0, What::Sent { message: 2, path: other, expires: at(3_600), until_done: false }),
-        (2, 1, What::Handed { message: 2, path: other, intact: true }),
+        (2, 1, What::Handed { message: 2, path: other, intact: true, repeated: false }),
         handed(3, 1),
         receipt(4, 1, State::Delivered),
         receipt(4, 2, State::Delivered),
@@ -90,8 +90,14 @@ fn a_gap_is_no_disorder() {
 #[test]
 fn a_message_from_elsewhere_or_with_another_body_is_found() {
     let other = Path { from: 2, ..path() };
-    assert_eq!(verdict(&[sent(1), (2, 1, What::Handed { message: 1, path: other, intact: true })]), Err("redirected"));
-    assert_eq!(verdict(&[sent(1), (2, 1, What::Handed { message: 1, path: path(), intact: false })]), Err("changed"));
+    assert_eq!(
+        verdict(&[sent(1), (2, 1, What::Handed { message: 1, path: other, intact: true, repeated: false })]),
+        Err("redirected")
+    );
+    assert_eq!(
+        verdict(&[sent(1), (2, 1, What::Handed { message: 1, path: path(), intact: false, repeated: false })]),
+        Err("changed")
+    );
     assert_eq!(verdict(&[handed(2, 1)]), Err("made up"));
 }
 
@@ -146,6 +152,25 @@ fn receipts_never_take_anything_back() {
     for state in [State::Unknown, State::Delivered, State::Expired, State::Done] {
         assert_eq!(verdict(&[&delivered[..], &[receipt(4, 1, state)]].concat()), Err("receipt went backwards"), "{state:?}");
     }
+}
+
+/// Runs 1 and 3 are of one agent.
+fn verdict_of_restart(records: &[(u64, Who, What)]) -> Result<(), &'static str> {
+    let mut history = History { persons: vec![0, 1, 2, 1], ..History::default() };
+    records.iter().for_each(|(second, who, what)| history.add(at(*second), *who, what.clone()));
+    check(&history, Span { calm: CALM, end: END }).map_err(|violation| violation.rule)
+}
+
+#[test]
+fn a_second_run_may_get_again_what_the_first_may_have_lost_and_nothing_else() {
+    let again = |repeated| (20, 3, What::Handed { message: 1, path: Path { to: 3, ..path() }, intact: true, repeated });
+    let (died, delivered) = ((10, 1, What::Ended), |second| receipt(second, 1, State::Delivered));
+    assert_eq!(verdict_of_restart(&[sent(1), handed(2, 1), died.clone(), again(true), delivered(21)]), Ok(()));
+    assert_eq!(verdict_of_restart(&[sent(1), handed(2, 1), died.clone(), again(false)]), Err("delivered twice"), "unmarked");
+    let confirmed = [sent(1), handed(2, 1), delivered(3), died.clone(), again(true)];
+    assert_eq!(verdict_of_restart(&confirmed), Err("delivered twice"), "it was confirmed");
+    assert_eq!(verdict_of_restart(&[sent(1), died.clone(), again(false), delivered(21)]), Ok(()), "the first never had it");
+    assert_eq!(verdict_of_restart(&[sent(1), died]), Err("never arrived"), "the second run waits for it");
 }
 
 fn called() -> Vec<(u64, Who, What)> {

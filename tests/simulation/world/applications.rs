@@ -279,7 +279,8 @@ impl World {
         let (message, intact) = read(&incoming.headers, &incoming.content).expect("the seal keeps headers whole");
         let thread = incoming.thread.as_bytes()[0];
         let path = Path { from: self.who_by_id[&incoming.sender], to: who, lane: incoming.lane, thread };
-        self.history.add(self.now, who, What::Handed { message, path, intact });
+        let repeated = incoming.maybe_repeated;
+        self.history.add(self.now, who, What::Handed { message, path, intact, repeated });
         let hasty = incoming.wants_done && self.dice.chance(self.seats[who].application.manner.hurries);
         if hasty {
             self.history.add(self.now, who, What::Handled { message });

@@ -169,6 +169,7 @@ impl World {
 
     pub(super) fn write_up(&mut self, who: Who, frame: Bytes) {
         let Some(at) = self.seats[who].wire else { return };
+        self.eavesdrop(&frame);
         if let Ok(data) = DataFrame::parse(frame.clone())
             && matches!(data.header().kind, OuterKind::Opener | OuterKind::Answer)
         {
@@ -249,7 +250,9 @@ impl World {
         wire.heard = self.now;
         wire.up.read(frame.len());
         let (link, who) = (wire.link, wire.who);
-        self.switchboard.handle_frame(link, frame, self.switchboard_clock());
+        for frame in self.hostile_up(at, frame) {
+            self.switchboard.handle_frame(link, frame, self.switchboard_clock());
+        }
         self.settle_switchboard();
         self.settle(who);
     }
@@ -299,6 +302,9 @@ impl World {
 
     /// What the relay makes of a frame.
     fn pass_on(&mut self, at: usize, frame: Bytes) {
+        if let Some(relay) = self.hostile.take() {
+            return self.hostile_down(relay, at, frame);
+        }
         let to = self.wires[at].who;
         let Some(data) = DataFrame::parse(frame.clone()).ok() else { return self.write_down(at, frame) };
         let from = self.who_by_label.get(&data.source()).copied();
@@ -392,7 +398,7 @@ impl World {
         }
     }
 
-    fn write_down(&mut self, at: usize, frame: Bytes) {
+    pub(super) fn write_down(&mut self, at: usize, frame: Bytes) {
         let line = self.seats[self.wires[at].who].line;
         let when = self.wires[at].down.write(frame.len(), line, self.now, &mut self.dice);
         self.put(when, Happening::ToAgent(at, frame));
