@@ -27,21 +27,26 @@ BARE_RELAY = Path("target/release/examples/bare_relay")
 """Where `make bench` builds the bare relay, seen from the folder of the repository."""
 
 
+def parser() -> argparse.ArgumentParser:
+    """Returns what parses the arguments."""
+    made = argparse.ArgumentParser(prog="a2alinker bench", description=(__doc__ or "").splitlines()[0])
+    made.add_argument("--no-tls", action="store_true", help="leave the runs with TLS out")
+    made.add_argument("--quick", action="store_true", help="one short run of each: shows that it works, not how fast it is")
+    made.add_argument("--rounds", type=int, default=5, help="runs of each workload on each path (default: %(default)s)")
+    made.add_argument("--seconds", type=float, default=2.0, help="how long one run lasts (default: %(default)s)")
+    made.add_argument("--workload", action="append", choices=list(WORKLOADS), help="only this one; may be given several times")
+    made.add_argument("--bare", type=Path, default=BARE_RELAY, help="the bare relay's program (default: %(default)s, if it is there)")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write every single run and the machine's load, - for standard output")
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark and prints the table."""
-    parser = argparse.ArgumentParser(prog="a2alinker bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--no-tls", action="store_true", help="leave the runs with TLS out")
-    parser.add_argument("--quick", action="store_true", help="one short run of each: shows that it works, not how fast it is")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each workload on each path (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long one run lasts (default: %(default)s)")
-    parser.add_argument("--workload", action="append", choices=list(WORKLOADS), help="only this one; may be given several times")
-    parser.add_argument("--bare", type=Path, default=BARE_RELAY, help="the bare relay's program (default: %(default)s, if it is there)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run and the machine's load, - for standard output")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 1, 0.3
     if options.rounds < 1 or options.seconds <= 0:
-        parser.error("--rounds and --seconds are above 0")
+        parser().error("--rounds and --seconds are above 0")
 
     try:
         results = asyncio.run(run(options))

@@ -20,16 +20,21 @@ DEFAULT = "asyncio"
 """The package of the standard library that is reviewed unless another is given: about half a minute of work for one core."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Plays the demo; returns 0 if nothing was lost and no name was seen."""
-    parser = argparse.ArgumentParser(prog="a2alinker demo", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """Returns what parses the arguments."""
+    made = argparse.ArgumentParser(prog="a2alinker demo", description=(__doc__ or "").splitlines()[0])
+    made.add_argument(
         "--source", type=Path, metavar="FOLDER", help=f"folder of a Python package (default: {DEFAULT} of the standard library)"
     )
-    options = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plays the demo; returns 0 if nothing was lost and no name was seen."""
+    options = parser().parse_args(arguments)
     source = (options.source or Path(sysconfig.get_path("stdlib")) / DEFAULT).resolve()
     if not next(source.rglob("*.py"), None) if source.is_dir() else True:
-        parser.error(f"{source} is no folder with Python files")
+        parser().error(f"{source} is no folder with Python files")
 
     from .._processes import ProcessError
     from .report import report

@@ -1,0 +1,45 @@
+"""The command `a2alinker`, and `python -m a2alinker`: arguments and output, on the public API of the package.
+
+    parser.py       what each command takes; completions.py writes the shells' part from it
+    switchboard.py  serve.py (host, join)  invite.py  exchange.py (send, recv, call)  peers.py  doctor/  version.py
+    agents.py       a command as an agent, and how it ends when it is told to
+    invites.py      where an invite comes from; inviting.py hands them out
+    skills.py       skills in a file of the user's; values.py: values in arguments; messages.py: what others sent
+    output.py       data on stdout, talk on stderr; exits.py: exit codes
+
+Each command is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from ..exceptions import A2ALinkerError
+from . import exits, parser
+from .invites import refuse_in_arguments
+from .output import Output, logged
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code; wrong arguments end it with SystemExit(2)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    output = Output(as_json="--json" in given)
+    try:
+        refuse_in_arguments(given)
+        if given and given[0] in parser.DELEGATED:  # these have arguments of their own
+            return int(import_module(f"a2alinker.{given[0]}").main(given[1:]) or 0)
+        options = parser.parser().parse_args(given)
+        module, _, function = options.run.partition(":")
+        run: Callable[..., int] = getattr(import_module(f".{module}", __package__), function)
+        with logged(output):
+            return run(options, output)
+    except (A2ALinkerError, exits.Stop) as problem:
+        return output.problem(problem)
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer has nowhere to go
+        return exits.NO_READER

@@ -1,0 +1,73 @@
+"""`send`, `recv` and `call`: one exchange with other agents."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from . import exits, values
+from .agents import member, run, somebody, somebody_who_can
+from .messages import show
+from .output import Output, shown
+
+
+def send(options: argparse.Namespace, output: Output) -> int:
+    """Sends a message, and ends when its receiver has it."""
+    if options.json_body is not None:
+        body: Any = values.json_of(options.json_body)
+    elif options.file is not None:
+        body = values.file_bytes(options.file)
+    elif options.text is not None:
+        body = values.stdin_text() if options.text == "-" else options.text
+    else:
+        raise exits.Stop("there is nothing to send: give a text, -, --json-body or --file", exits.USAGE, "argument")
+    return run(_send(options, output, body))
+
+
+async def _send(options: argparse.Namespace, output: Output, body: Any) -> int:
+    async with member(options) as agent:
+        await somebody(agent, options.to, options.wait)
+        receipt = await agent.send(options.to, body, priority=options.priority, ttl=options.timeout, until=options.until)
+        await (receipt.done() if options.until == "done" else receipt.delivered())
+        output.event({"state": receipt.state, "to": options.to, "id": receipt.message_id}, f"{receipt.state}: {options.to}")
+    return 0
+
+
+def recv(options: argparse.Namespace, output: Output) -> int:
+    """Prints messages."""
+    return run(_recv(options, output), serves=options.count is None)
+
+
+async def _recv(options: argparse.Namespace, output: Output) -> int:
+    async with member(options) as agent:
+        output.talk(f"{agent.name} waits for messages. Ctrl-C ends it.")
+        shown = await show(agent, output, count=options.count, quiet=options.timeout)
+    if shown < (options.count or 1):
+        raise exits.Stop(f"there were {shown} messages, and then none for {options.timeout:g} s", exits.TIMED_OUT, "timed_out")
+    return 0
+
+
+def call(options: argparse.Namespace, output: Output) -> int:
+    """Calls a skill and prints the answer."""
+    args, kwargs = values.arguments_of(options.arguments)
+    return run(_call(options, output, args, kwargs))
+
+
+async def _call(options: argparse.Namespace, output: Output, args: list[Any], kwargs: dict[str, Any]) -> int:
+    async with member(options) as agent:
+        if options.to is not None:
+            await somebody(agent, options.to, options.wait)
+        else:
+            await somebody_who_can(agent, options.skill, options.wait)
+        remote = agent.remote(options.skill, to=options.to, priority=options.priority, timeout=options.timeout)
+        running = remote(*args, **kwargs)
+        async for part in running:
+            if options.stream or output.as_json:
+                output.body("part", part, {})
+            elif sys.stderr.isatty():
+                output.talk(shown(f"... {part}", sys.stderr))
+        answer = await running
+        worker = running.peer
+        output.body("answer", answer, {"from": worker.name if worker else None, "attempt": running.attempt})
+    return 0
