@@ -14,10 +14,12 @@ use a2alinker::net::address::{Address, Pin};
 use a2alinker::net::server::{Security, Server, ServerConfig};
 use a2alinker::net::tls::{KeySource, Trust};
 use a2alinker::net::{Error, ws};
-use a2alinker::proto::{Binding, BounceReason, ClientFrame, GoodbyeReason, Lane, RejectCode, ServerFrame, limits};
+use a2alinker::proto::{
+    Binding, BounceReason, ClientFrame, GoodbyeReason, Lane, RejectCode, ServerFrame, SlotStatus, limits, slot_label,
+};
 use a2alinker::switchboard::Config;
 use bytes::Bytes;
-use common::link::{Link, NEVER, Swarm};
+use common::link::{Link, NEVER, Swarm, guest};
 use common::switchboard::{SwitchboardProcess, TestSwitchboard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -111,6 +113,25 @@ async fn a_stranger_is_linked_to_the_mailbox_of_its_ticket() {
     let request = inside.next_data().await;
     inside.send_data(request.source(), Lane::Urgent, b"come in").await;
     assert_eq!((request.source(), outside.next_data().await.sealed()), (newcomer.label(), &b"come in"[..]));
+}
+
+#[tokio::test]
+async fn a_guest_is_linked_to_the_holder_of_its_slot() {
+    let switchboard = TestSwitchboard::start();
+    let swarm = Swarm::new(1);
+    let (mut inside, _) = Link::member(switchboard.url(), &swarm.admin(1)).await;
+    let nobody = guest(9, 7);
+    let mut outside = Link::open(switchboard.url()).await.expect("up");
+    outside.say_hello(&nobody).await;
+    assert!(matches!(outside.next().await, ServerFrame::Reject(reject) if reject.code == RejectCode::UnknownMailbox));
+
+    inside.send(ClientFrame::OpenSlot { slot: 7, expiry: NEVER }).await;
+    assert_eq!(inside.next().await, ServerFrame::SlotOpened { asked: 7, slot: 7, status: SlotStatus::Done });
+    let mut outside = Link::up(switchboard.url(), &nobody).await;
+    outside.send_data(slot_label(7), Lane::Urgent, b"ask").await;
+    let ask = inside.next_data().await;
+    inside.send_data(ask.source(), Lane::Urgent, b"tell").await;
+    assert_eq!((ask.source(), outside.next_data().await.sealed()), (nobody.label(), &b"tell"[..]));
 }
 
 #[tokio::test]

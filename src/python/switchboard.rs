@@ -81,6 +81,8 @@ impl Switchboard {
         dictionary.set_item("links", stats.links)?;
         dictionary.set_item("swarms", stats.swarms)?;
         dictionary.set_item("mailboxes", stats.mailboxes)?;
+        dictionary.set_item("slots", stats.slots)?;
+        dictionary.set_item("guests", stats.guests)?;
         dictionary.set_item("queued_bytes", stats.queued_bytes)?;
         dictionary.set_item("forwarded_frames", stats.forwarded_frames)?;
         dictionary.set_item("forwarded_bytes", stats.forwarded_bytes)?;

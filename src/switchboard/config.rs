@@ -16,8 +16,19 @@ pub struct Config {
     /// Handshakes of one origin per second, in the long run. Chosen: one costs about half a millisecond of this machine, so
     /// one address can't take more than a few hundredths of it.
     pub handshakes_per_second: u32,
-    /// Strangers that one member has to answer at one moment. Chosen: the newcomers of a deployment that starts at once.
+    /// Strangers and guests that one member has to answer at one moment. Chosen: the newcomers of a deployment that starts at once.
     pub strangers_per_member: usize,
+    /// Slots at one moment, in all. Chosen: the numbers then have five digits at the most.
+    pub slots: usize,
+    /// Slots at one moment of one swarm. Chosen: several of its admins invite a team each.
+    pub slots_per_swarm: usize,
+    /// Slots at one moment of agents behind one origin. Chosen: no address holds more than a tenth of all.
+    pub slots_per_origin: usize,
+    /// Guests that one origin may bring at once. Chosen: people who join from one room.
+    pub guests_at_once: u32,
+    /// Guests of one origin per minute, in the long run. Chosen: each may spoil somebody's code by a wrong guess, and codes
+    /// must not be spoilt wholesale.
+    pub guests_per_minute: u32,
     /// How long a stranger may take to be admitted. Chosen: a person may have to agree.
     pub stranger_limit: Duration,
     /// How long a client may take from Challenge to Hello.
@@ -46,6 +57,11 @@ impl Default for Config {
             handshakes_at_once: 1_000,
             handshakes_per_second: 100,
             strangers_per_member: 256,
+            slots: 10_000,
+            slots_per_swarm: 256,
+            slots_per_origin: 1_000,
+            guests_at_once: 10,
+            guests_per_minute: 10,
             stranger_limit: Duration::from_secs(600),
             hello_limit: limits::HELLO_TIMEOUT,
             stall_limit: Duration::from_secs(15),
@@ -68,6 +84,10 @@ pub struct Stats {
     pub swarms: u64,
     /// Mailboxes at this moment.
     pub mailboxes: u64,
+    /// Slots at this moment, those included whose holder is away.
+    pub slots: u64,
+    /// Guests that were let through to the holder of a slot.
+    pub guests: u64,
     /// Bytes that wait in queues at this moment.
     pub queued_bytes: u64,
     /// Data frames queued for their receivers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Switchboard;
-use super::link::{LinkId, Phase, Waiting};
+use super::link::{LinkId, Phase, Seeks, Stranger, Waiting};
 use crate::proto::{Bounce, BounceReason, DataFrame, Label, Lane, Now, limits};
 
 /// When to try again after a queue was full. Chosen: a reader that is alive takes a full lane in less.
@@ -76,7 +76,7 @@ impl Switchboard {
     /// Finds where a label leads for one link, and under which label that link sends.
     ///
     /// A member reaches the members of its swarm, and the strangers that are bound to it; a stranger reaches, through its
-    /// mailbox, the member that it is bound to. To everybody else a stranger is absent.
+    /// mailbox, the member that it is bound to, a guest does so under any label. To everybody else a stranger is absent.
     fn route(&mut self, from: LinkId, destination: Label, now: Now) -> Option<(Label, Route)> {
         match &self.links.get(from)?.phase {
             Phase::Member(member) => {
@@ -88,11 +88,13 @@ impl Switchboard {
                 let route = stranger.filter(|to| self.is_bound(*to, from)).map_or(Route::Absent, Route::Local);
                 Some((member.label, route))
             }
-            Phase::Stranger(stranger) if stranger.mailbox != destination => Some((stranger.label, Route::NotAllowed)),
             Phase::Stranger(stranger) => {
-                let (label, swarm, bound_to) = (stranger.label, stranger.swarm, stranger.bound_to);
+                let Stranger { label, swarm, seeks, bound_to } = *stranger;
+                if matches!(seeks, Seeks::Mailbox(mailbox) if mailbox != destination) {
+                    return Some((label, Route::NotAllowed));
+                }
                 let is_linked = self.links.get(bound_to).is_some_and(|link| matches!(link.phase, Phase::Member(_)));
-                let route = if is_linked { Route::Local(bound_to) } else { self.rebind(from, swarm, destination, now) };
+                let route = if is_linked { Route::Local(bound_to) } else { self.rebind(from, swarm, seeks, now) };
                 Some((label, route))
             }
             Phase::Greeting(_) | Phase::Ended => None,
@@ -103,10 +105,14 @@ impl Switchboard {
         matches!(self.links.get(stranger).map(|link| &link.phase), Some(Phase::Stranger(stranger)) if stranger.bound_to == to)
     }
 
-    /// Binds a stranger whose member is gone to another that registered the mailbox, for instance the same agent linked
-    /// again.
-    fn rebind(&mut self, stranger: LinkId, swarm: usize, mailbox: Label, now: Now) -> Route {
-        let Some((_, member)) = self.least_busy_registrant(swarm, &mailbox, now) else { return Route::Absent };
+    /// Binds a stranger whose member is gone to another that registered the mailbox, or to the same agent linked again. A
+    /// guest is bound to nobody else, whoever may have its slot by then.
+    fn rebind(&mut self, stranger: LinkId, swarm: usize, seeks: Seeks, now: Now) -> Route {
+        let member = match seeks {
+            Seeks::Mailbox(mailbox) => self.least_busy_registrant(swarm, &mailbox, now).map(|(_, member)| member),
+            Seeks::Member(label) => self.swarms[swarm].members.get(&label).copied(),
+        };
+        let Some(member) = member else { return Route::Absent };
         if let Some(Phase::Stranger(stranger)) = self.links.get_mut(stranger).map(|link| &mut link.phase) {
             stranger.bound_to = member;
         }

@@ -1,15 +1,15 @@
-//! How links come and go: Challenge, Hello, Welcome; replacement, registration, expiry.
+//! How links come and go: Challenge, Hello, Welcome; replacement, expiry.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::link::{Greeting, Link, LinkId, Member, Phase, Stranger};
+use super::link::{Greeting, Link, LinkId, Member, Phase, Seeks, Stranger};
 use super::origins::{Admission, Origin, Refusal};
 use super::{Switchboard, millis};
 use crate::proto::{
-    Binding, Challenge, ClientFrame, Error, Features, GoodbyeReason, Hello, Label, LinkRights, Now, RegisterStatus, RejectCode,
-    RoutingKey, ServerFrame, VERSION, VerifiedHello, Welcome, limits, verify_hello,
+    Binding, Challenge, ClientFrame, Error, Features, GoodbyeReason, Hello, Label, LinkRights, Now, RejectCode, RoutingKey,
+    ServerFrame, VERSION, VerifiedHello, Welcome, limits, verify_hello,
 };
 
 /// What this build can do beyond version 1.0.
@@ -34,6 +34,7 @@ impl Switchboard {
             binding: binding.kind(),
             nonce,
         });
+        self.slots.begin(&nonce);
         let origin = origin.map(|origin| self.origins.counted_as(origin));
         let greeting = Greeting { challenge: challenge.encode(), binding };
         let id = self.links.insert(Link::new(origin, greeting, self.config.lanes));
@@ -80,15 +81,13 @@ impl Switchboard {
                 self.welcome(id, &hello, now);
                 self.join_as_member(id, routing, label, rights, expiry, now);
             }
-            Ok(VerifiedHello::Stranger { routing, label, mailbox }) => match self.pick_registrant(&routing, &mailbox, now) {
-                Ok(member) => {
-                    self.welcome(id, &hello, now);
-                    self.join_as_stranger(id, routing, label, mailbox, member, now);
-                }
-                Err(code) => self.reject(id, code, Duration::ZERO, "nobody who is linked answers for this mailbox"),
-            },
-            Ok(VerifiedHello::Guest { .. }) => {
-                self.reject(id, RejectCode::UnknownMailbox, Duration::ZERO, "nobody who is linked holds this slot");
+            Ok(VerifiedHello::Stranger { routing, label, mailbox }) => {
+                let seat = self.seat_stranger(&routing, label, mailbox, now);
+                self.join_as_stranger(id, &hello, seat, now);
+            }
+            Ok(VerifiedHello::Guest { label, slot }) => {
+                let seat = self.seat_guest(id, label, slot, now);
+                self.join_as_stranger(id, &hello, seat, now);
             }
         }
     }
@@ -127,13 +126,17 @@ impl Switchboard {
         self.wake_members(index);
     }
 
-    fn join_as_stranger(&mut self, id: LinkId, routing: RoutingKey, label: Label, mailbox: Label, bound_to: LinkId, now: Now) {
-        let index = self.swarms.find_or_make(routing);
-        let older = self.swarms[index].strangers.insert(label, id);
+    fn join_as_stranger(&mut self, id: LinkId, hello: &Hello, seat: Result<Stranger, Refused>, now: Now) {
+        let stranger = match seat {
+            Ok(stranger) => stranger,
+            Err((code, wait, text)) => return self.reject(id, code, wait, text),
+        };
+        self.welcome(id, hello, now);
+        let older = self.swarms[stranger.swarm].strangers.insert(stranger.label, id);
+        self.count_stranger(stranger.bound_to, 1);
         if let Some(link) = self.links.get_mut(id) {
-            link.phase = Phase::Stranger(Stranger { swarm: index, label, mailbox, bound_to });
+            link.phase = Phase::Stranger(stranger);
         }
-        self.count_stranger(bound_to, 1);
         self.set_deadline(id, now.monotonic + self.config.stranger_limit);
         if let Some(older) = older {
             self.stats.replaced += 1;
@@ -143,10 +146,32 @@ impl Switchboard {
 
     /// Picks who answers a stranger: of those that registered the mailbox and are linked the one with the fewest strangers,
     /// of several the one that registered first.
-    fn pick_registrant(&self, routing: &RoutingKey, mailbox: &Label, now: Now) -> Result<LinkId, RejectCode> {
-        let index = self.swarms.find(routing).ok_or(RejectCode::UnknownMailbox)?;
-        let (strangers, link) = self.least_busy_registrant(index, mailbox, now).ok_or(RejectCode::UnknownMailbox)?;
-        if strangers >= self.config.strangers_per_member { Err(RejectCode::Full) } else { Ok(link) }
+    fn seat_stranger(&self, routing: &RoutingKey, label: Label, mailbox: Label, now: Now) -> Result<Stranger, Refused> {
+        let found = self.swarms.find(routing).and_then(|swarm| Some((swarm, self.least_busy_registrant(swarm, &mailbox, now)?)));
+        let (swarm, (strangers, bound_to)) = found.ok_or(NO_REGISTRANT)?;
+        if strangers >= self.config.strangers_per_member {
+            return Err(MEMBER_FULL);
+        }
+        Ok(Stranger { swarm, label, seeks: Seeks::Mailbox(mailbox), bound_to })
+    }
+
+    /// Finds who answers a guest. It costs the origin a token whether or not there is anybody, so that slots can't be
+    /// searched for either.
+    fn seat_guest(&mut self, id: LinkId, label: Label, slot: u32, now: Now) -> Result<Stranger, Refused> {
+        if let Some(origin) = self.links.get(id).and_then(|link| link.origin) {
+            let refuse = |wait| (RejectCode::Rate, wait, "too many guests from this address");
+            self.origins.let_guest_in(origin, now.monotonic).map_err(refuse)?;
+        }
+        self.slots.expire(now.monotonic);
+        let holder = self.slots.holder(slot).ok_or(NO_HOLDER)?;
+        let swarm = self.swarms.find(&holder.routing).ok_or(NO_HOLDER)?;
+        let bound_to = *self.swarms[swarm].members.get(&holder.label).ok_or(NO_HOLDER)?;
+        match self.links.get(bound_to).map(|link| &link.phase) {
+            Some(Phase::Member(member)) if member.strangers < self.config.strangers_per_member => {}
+            _ => return Err(MEMBER_FULL),
+        }
+        self.stats.guests += 1;
+        Ok(Stranger { swarm, label, seeks: Seeks::Member(holder.label), bound_to })
     }
 
     pub(super) fn least_busy_registrant(&self, swarm: usize, mailbox: &Label, now: Now) -> Option<(usize, LinkId)> {
@@ -192,45 +217,6 @@ impl Switchboard {
         }
     }
 
-    /// Opens a mailbox. Only who may issue certificates can answer a stranger, so only they may. An answer is always given.
-    pub(super) fn handle_register(&mut self, id: LinkId, mailbox: Label, expiry: u64, now: Now) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        let status = match &mut link.phase {
-            Phase::Member(member) if member.rights.may_issue => {
-                let swarm = &mut self.swarms[member.swarm];
-                // Those that have expired make room.
-                member.mailboxes.retain(|held| {
-                    let stands = *held == mailbox || swarm.is_registered(held, id, now.wall);
-                    if !stands {
-                        swarm.unregister(*held, id);
-                    }
-                    stands
-                });
-                let is_new = !member.mailboxes.contains(&mailbox);
-                if is_new && member.mailboxes.len() >= limits::MAILBOXES_PER_LINK {
-                    RegisterStatus::Full
-                } else {
-                    if is_new {
-                        member.mailboxes.push(mailbox);
-                    }
-                    swarm.register(mailbox, id, expiry);
-                    RegisterStatus::Done
-                }
-            }
-            Phase::Member(_) | Phase::Stranger(_) | Phase::Greeting(_) | Phase::Ended => RegisterStatus::NotAllowed,
-        };
-        link.notices.push_registered(mailbox, status);
-        self.notify(id);
-    }
-
-    /// Closes a mailbox. Strangers that were bound to this link stay bound: an answer may be on its way.
-    pub(super) fn handle_unregister(&mut self, id: LinkId, mailbox: Label) {
-        if let Some(Phase::Member(member)) = self.links.get_mut(id).map(|link| &mut link.phase) {
-            member.mailboxes.retain(|held| *held != mailbox);
-            self.swarms[member.swarm].unregister(mailbox, id);
-        }
-    }
-
     /// Does what a link's deadline is for: it leaves its notices unread, has not said Hello, its certificate has expired, or
     /// its time as a stranger is over.
     pub(super) fn handle_deadline(&mut self, id: LinkId, now: Now) {
@@ -254,6 +240,13 @@ impl Switchboard {
         }
     }
 }
+
+/// Why a stranger isn't let in: the code, when it may come again, and a sentence for a person.
+type Refused = (RejectCode, Duration, &'static str);
+
+const NO_REGISTRANT: Refused = (RejectCode::UnknownMailbox, Duration::ZERO, "nobody who is linked answers for this mailbox");
+const NO_HOLDER: Refused = (RejectCode::UnknownMailbox, Duration::ZERO, "nobody who is linked holds this slot");
+const MEMBER_FULL: Refused = (RejectCode::Full, Duration::ZERO, "whoever could answer has too many to answer");
 
 /// How long a client should wait when there is no room. Chosen: links end when people go home, not in seconds.
 const RETRY_FULL: Duration = Duration::from_secs(30);

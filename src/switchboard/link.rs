@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::origins::Origin;
 use super::swarm::{SwarmIndex, View};
-use crate::proto::{Binding, Bounce, Label, Lane, LaneLimits, LaneQueue, LinkRights, RegisterStatus, ServerFrame};
+use crate::proto::{Binding, Bounce, Label, Lane, LaneLimits, LaneQueue, LinkRights, RegisterStatus, ServerFrame, SlotStatus};
 
 /// Notices that a link may leave unread before it isn't read from. Chosen: an ordinary burst to an absent receiver.
 const MANY_NOTICES: usize = 1_024;
@@ -168,14 +168,23 @@ pub(super) struct Member {
     pub(super) view: View,
 }
 
-/// A link of somebody who holds a ticket.
+/// A link of somebody who holds a ticket, or of a guest, who holds a code.
 #[derive(Debug)]
 pub(super) struct Stranger {
     pub(super) swarm: SwarmIndex,
     pub(super) label: Label,
-    pub(super) mailbox: Label,
+    pub(super) seeks: Seeks,
     /// The link that it reaches. When that is over, the next frame finds another.
     pub(super) bound_to: LinkId,
+}
+
+/// Whom a stranger is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seeks {
+    /// Any member that answers for this mailbox, which is all that it may send to.
+    Mailbox(Label),
+    /// The member that held the slot when the guest came, whatever it calls it.
+    Member(Label),
 }
 
 /// A Data frame in a queue, and whom to tell if it isn't written.
@@ -191,7 +200,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     frames: VecDeque<ServerFrame>,
-    registered: VecDeque<(Label, RegisterStatus)>,
+    answers: VecDeque<Answer>,
     bounces: VecDeque<Bounce>,
     /// Whether more came than are kept: the link is to be cut, as what it can't be told must not pile up.
     pub(super) overflowed: bool,
@@ -203,8 +212,16 @@ impl Notices {
     }
 
     pub(super) fn push_registered(&mut self, mailbox: Label, status: RegisterStatus) {
+        self.push_answer(Answer::Registered(mailbox, status));
+    }
+
+    pub(super) fn push_slot_opened(&mut self, asked: u32, result: Result<u32, SlotStatus>) {
+        self.push_answer(Answer::SlotOpened(asked, result));
+    }
+
+    fn push_answer(&mut self, answer: Answer) {
         if self.has_room() {
-            self.registered.push_back((mailbox, status));
+            self.answers.push_back(answer);
         }
     }
 
@@ -215,17 +232,17 @@ impl Notices {
     }
 
     fn has_room(&mut self) -> bool {
-        self.overflowed |= self.registered.len() + self.bounces.len() >= NOTICE_LIMIT;
+        self.overflowed |= self.answers.len() + self.bounces.len() >= NOTICE_LIMIT;
         !self.overflowed
     }
 
     pub(super) fn are_many(&self) -> bool {
-        self.registered.len() + self.bounces.len() >= MANY_NOTICES
+        self.answers.len() + self.bounces.len() >= MANY_NOTICES
     }
 
     /// Forgets everything but the handshake, and adds the last word.
     pub(super) fn end_with(&mut self, farewell: Option<ServerFrame>) {
-        self.registered = VecDeque::new();
+        self.answers = VecDeque::new();
         self.bounces = VecDeque::new();
         self.frames.extend(farewell);
     }
@@ -234,13 +251,30 @@ impl Notices {
         if let Some(frame) = self.frames.pop_front() {
             return Some(frame);
         }
-        if let Some((mailbox, status)) = self.registered.pop_front() {
-            return Some(ServerFrame::Registered { mailbox, status });
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(answer.into_frame());
         }
         let bounce = self.bounces.pop_front()?;
         if self.bounces.is_empty() {
             self.bounces = VecDeque::new();
         }
         Some(ServerFrame::Bounce(bounce))
+    }
+}
+
+/// An answer to what a link asked for.
+#[derive(Debug)]
+enum Answer {
+    Registered(Label, RegisterStatus),
+    SlotOpened(u32, Result<u32, SlotStatus>),
+}
+
+impl Answer {
+    fn into_frame(self) -> ServerFrame {
+        match self {
+            Self::Registered(mailbox, status) => ServerFrame::Registered { mailbox, status },
+            Self::SlotOpened(asked, Ok(slot)) => ServerFrame::SlotOpened { asked, slot, status: SlotStatus::Done },
+            Self::SlotOpened(asked, Err(status)) => ServerFrame::SlotOpened { asked, slot: 0, status },
+        }
     }
 }

@@ -5,7 +5,9 @@
 //! shell                        Switchboard                                   shell
 //!  socket is up  handle_open    hello.rs     who is it, is the proof good?
 //!  frame read    handle_frame   forward.rs   where does it go, may it?       poll_output    wake this link, close that one
-//!                               swarm.rs     who is linked, in which swarm?  poll_transmit  the next frame to write
+//!                               requests.rs  may it open a mailbox or slot?  poll_transmit  the next frame to write
+//!                               swarm.rs     who is linked, in which swarm?
+//!                               slots.rs     who is found under a number?
 //!  socket ended  handle_closed  link.rs      what waits for one link?
 //!  timer         handle_timeout origins.rs   how many, how fast, from where? poll_timeout   when to call again
 //! ```
@@ -15,7 +17,10 @@
 //! - A link is refused when it is one too many, in all or from its origin, or when its origin comes too fast (`hello.rs`).
 //! - A second link of the same key in the same swarm replaces the first, which is told (`hello.rs`).
 //! - A link hears of a label that came or went once, in the order of the changes, and only of the last change (`swarm.rs`).
-//! - A stranger reaches one registrant of its mailbox and nobody else; to others it doesn't exist (`forward.rs`).
+//! - A stranger reaches one registrant of its mailbox and nobody else; to others it doesn't exist. So does a guest, who reaches
+//!   the member that opened its slot (`forward.rs`).
+//! - A slot stays its holder's while that is away, until it expires; its number goes to nobody else soon after (`slots.rs`).
+//! - Guests of one origin are few: each is a guess at somebody's code, and a wrong one spoils it (`origins.rs`).
 //! - A Data frame is queued or its sender gets a Bounce that cites it; nothing is dropped in silence while its sender is
 //!   linked (`forward.rs`). What was handed to a socket that then failed is the senders' business, end to end.
 //! - A receiver that doesn't read fills its own queue and is cut off after a while; nobody waits for it (`mod.rs`).
@@ -27,6 +32,8 @@ mod forward;
 mod hello;
 mod link;
 mod origins;
+mod requests;
+mod slots;
 mod swarm;
 #[cfg(test)]
 mod tests;
@@ -40,9 +47,10 @@ pub use config::{Config, Stats};
 pub use link::LinkId;
 pub use origins::{Admission, Origin};
 
-use crate::proto::{BounceReason, ClientFrame, DataFrame, GoodbyeReason, Now, Reject, RejectCode, ServerFrame};
+use crate::proto::{BounceReason, DataFrame, GoodbyeReason, Now, Reject, RejectCode, ServerFrame};
 use link::{Link, Links, Phase, Waiting};
 use origins::Origins;
+use slots::Slots;
 use swarm::Swarms;
 
 /// How often queues are looked over while any of them holds something. Chosen: a stalled reader is cut at most this late.
@@ -69,6 +77,7 @@ pub struct Switchboard {
     config: Config,
     links: Links,
     swarms: Swarms,
+    slots: Slots,
     origins: Origins,
     outputs: VecDeque<Output>,
     /// One entry for each link that has a deadline, the same as in the link.
@@ -85,6 +94,7 @@ impl Switchboard {
     /// Makes a switchboard without links.
     pub fn new(config: Config, _now: Now) -> Self {
         Self {
+            slots: Slots::new(&config),
             origins: Origins::new(&config),
             config,
             links: Links::default(),
@@ -110,22 +120,6 @@ impl Switchboard {
         }
     }
 
-    /// Takes what a link asks of the switchboard itself. One that breaks the format is refused further service, as its
-    /// sender and this build don't understand one another.
-    fn handle_request(&mut self, id: LinkId, frame: Bytes, now: Now) {
-        match ClientFrame::decode(frame) {
-            Ok(ClientFrame::Register { mailbox, expiry }) => self.handle_register(id, mailbox, expiry, now),
-            Ok(ClientFrame::Unregister { mailbox }) => self.handle_unregister(id, mailbox),
-            Ok(ClientFrame::Goodbye(_)) => self.end(id, None),
-            Ok(ClientFrame::OpenSlot { .. } | ClientFrame::CloseSlot { .. } | ClientFrame::Unknown { .. }) => {
-                self.stats.unknown_kinds += 1;
-            }
-            Ok(ClientFrame::Data(_)) => {}
-            Ok(ClientFrame::Hello(_)) => self.reject(id, RejectCode::Malformed, Duration::ZERO, "a second Hello"),
-            Err(error) => self.reject(id, RejectCode::Malformed, Duration::ZERO, &error.to_string()),
-        }
-    }
-
     /// Takes note that the socket of a link is gone.
     pub fn handle_closed(&mut self, id: LinkId, now: Now) {
         self.end(id, None);
@@ -148,6 +142,7 @@ impl Switchboard {
                 self.handle_deadline(id, now);
             }
         }
+        self.slots.expire(now.monotonic);
         if self.next_sweep.is_some_and(|due| due <= now.monotonic) {
             self.sweep(now);
         }
@@ -168,7 +163,7 @@ impl Switchboard {
     /// Returns when to call [`handle_timeout`](Self::handle_timeout) next, on the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        deadline.into_iter().chain(self.next_sweep).min()
+        deadline.into_iter().chain(self.next_sweep).chain(self.slots.next_due()).min()
     }
 
     /// Returns the next thing for the shell to do.
@@ -220,6 +215,7 @@ impl Switchboard {
             links: self.links.len() as u64,
             swarms: self.swarms.len() as u64,
             mailboxes: self.swarms.mailboxes() as u64,
+            slots: self.slots.len() as u64,
             queued_bytes: self.queued_bytes as u64,
             ..self.stats
         }

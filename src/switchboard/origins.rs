@@ -1,4 +1,4 @@
-//! Where links come from: how many at one moment, and how fast.
+//! Where links come from: how many at one moment, how fast, and how many of them guests.
 //!
 //! An origin is a number that the shell makes from an address with a secret of this run, so that nothing here names anybody.
 
@@ -44,11 +44,14 @@ pub(super) enum Refusal {
 ///
 /// A handshake takes a token when its socket is accepted. A bucket may go into debt to the amount that it holds: a link that
 /// comes in debt is told to wait, which costs its handshakes; at the end of the debt sockets are dropped, which costs nothing.
+/// Guests take from a second bucket, which has no debt.
 #[derive(Debug)]
 pub(super) struct Origins {
     links_per_origin: usize,
     at_once: f64,
     per_second: f64,
+    guests_at_once: f64,
+    guests_per_second: f64,
     origins: BTreeMap<Origin, State>,
     swept: Duration,
 }
@@ -57,6 +60,7 @@ pub(super) struct Origins {
 struct State {
     links: usize,
     tokens: f64,
+    guest_tokens: f64,
     updated: Duration,
 }
 
@@ -66,6 +70,8 @@ impl Origins {
             links_per_origin: config.links_per_origin,
             at_once: config.handshakes_at_once.max(1).into(),
             per_second: config.handshakes_per_second.max(1).into(),
+            guests_at_once: config.guests_at_once.max(1).into(),
+            guests_per_second: f64::from(config.guests_per_minute.max(1)) / 60.0,
             origins: BTreeMap::new(),
             swept: Duration::ZERO,
         }
@@ -103,6 +109,17 @@ impl Origins {
         Ok(())
     }
 
+    /// Takes a token for a guest, or says how long until there is one.
+    pub(super) fn let_guest_in(&mut self, origin: Origin, now: Duration) -> Result<(), Duration> {
+        let per_second = self.guests_per_second;
+        let state = self.refill(origin, now);
+        if state.guest_tokens < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - state.guest_tokens) / per_second));
+        }
+        state.guest_tokens -= 1.0;
+        Ok(())
+    }
+
     /// Counts a link out.
     pub(super) fn leave(&mut self, origin: Origin, now: Duration) {
         if let Some(state) = self.origins.get_mut(&origin) {
@@ -113,10 +130,11 @@ impl Origins {
 
     fn refill(&mut self, origin: Origin, now: Duration) -> &mut State {
         self.forget_old(now);
-        let (at_once, per_second) = (self.at_once, self.per_second);
-        let state = self.origins.entry(origin).or_insert(State { links: 0, tokens: at_once, updated: now });
-        let passed = now.saturating_sub(state.updated);
-        state.tokens = (state.tokens + passed.as_secs_f64() * per_second).min(at_once);
+        let new = State { links: 0, tokens: self.at_once, guest_tokens: self.guests_at_once, updated: now };
+        let state = self.origins.entry(origin).or_insert(new);
+        let passed = now.saturating_sub(state.updated).as_secs_f64();
+        state.tokens = (state.tokens + passed * self.per_second).min(self.at_once);
+        state.guest_tokens = (state.guest_tokens + passed * self.guests_per_second).min(self.guests_at_once);
         state.updated = now;
         state
     }

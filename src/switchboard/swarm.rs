@@ -78,7 +78,7 @@ impl IndexMut<SwarmIndex> for Swarms {
 /// The links of one routing key.
 #[derive(Debug)]
 pub(super) struct Swarm {
-    key: RoutingKey,
+    pub(super) key: RoutingKey,
     pub(super) members: BTreeMap<Label, LinkId>,
     pub(super) strangers: BTreeMap<Label, LinkId>,
     mailboxes: BTreeMap<Label, Vec<Registrant>>,

@@ -12,7 +12,7 @@ use a2alinker::net::tls::Trust;
 use a2alinker::net::ws::{self, Connection};
 use a2alinker::proto::{
     Binding, ClientFrame, DataFrame, Features, HelloBody, Label, LabelChanges, Lane, LinkCertificate, LinkChain, LinkKeyPair,
-    LinkRights, OuterHeader, OuterKind, Role, RoutingKeyPair, ServerFrame, SessionId, sign_hello,
+    LinkRights, OuterHeader, OuterKind, Role, RoutingKey, RoutingKeyPair, ServerFrame, SessionId, sign_hello,
 };
 use bytes::Bytes;
 
@@ -64,6 +64,13 @@ impl Swarm {
             role,
         }
     }
+}
+
+/// Somebody with a code for `slot`, who knows no swarm.
+pub fn guest(seed: u8, slot: u32) -> Person {
+    let swarm = Swarm::new(seed);
+    let body = HelloBody { routing: RoutingKey::ZERO, ..swarm.body(seed, Role::Guest { slot }) };
+    Person { key: LinkKeyPair::from_seed(&[seed; 32]), body }
 }
 
 /// A link key and what its Hello says.

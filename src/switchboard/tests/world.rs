@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::{Config, LinkId, Output, Switchboard};
+use super::super::{Config, LinkId, Origin, Output, Switchboard};
 use crate::proto::{
     Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, HelloBody, Label, LabelChanges, Lane, LinkCertificate,
-    LinkChain, LinkKeyPair, LinkRights, Now, OuterHeader, OuterKind, RejectCode, Role, RoutingKeyPair, ServerFrame, SessionId,
-    sign_hello,
+    LinkChain, LinkKeyPair, LinkRights, Now, OuterHeader, OuterKind, RejectCode, Role, RoutingKey, RoutingKeyPair, ServerFrame,
+    SessionId, SlotStatus, sign_hello,
 };
 
 pub(super) const START: u64 = 1_700_000_000_000;
@@ -34,10 +34,14 @@ impl World {
     }
 
     pub(super) fn open(&mut self) -> LinkId {
+        self.open_from(None)
+    }
+
+    pub(super) fn open_from(&mut self, origin: Option<Origin>) -> LinkId {
         self.nonce += 1;
         let mut nonce = [0; 32];
         nonce[..8].copy_from_slice(&self.nonce.to_be_bytes());
-        self.board.handle_open(self.now, None, Binding::None, nonce)
+        self.board.handle_open(self.now, origin, Binding::None, nonce)
     }
 
     /// Takes the Challenge of a link.
@@ -71,6 +75,27 @@ impl World {
         let body = HelloBody { role: Role::Stranger { mailbox }, ..member(seed) };
         self.frame(link, sign_hello(&challenge, &Binding::None, &key(seed), body).bytes().clone());
         link
+    }
+
+    /// Somebody with a code for a slot, from an origin if one is named.
+    pub(super) fn guest(&mut self, seed: u8, slot: u32, origin: Option<Origin>) -> LinkId {
+        let link = self.open_from(origin);
+        let challenge = self.challenge(link);
+        let body = HelloBody { routing: RoutingKey::ZERO, role: Role::Guest { slot }, ..member(seed) };
+        self.frame(link, sign_hello(&challenge, &Binding::None, &key(seed), body).bytes().clone());
+        link
+    }
+
+    /// Asks for a slot for ten minutes; returns the answer, which is all that is to be heard.
+    #[track_caller]
+    pub(super) fn open_slot(&mut self, link: LinkId, asked: u32) -> Result<u32, SlotStatus> {
+        let expiry = self.now.wall + 600_000;
+        self.frame(link, ClientFrame::OpenSlot { slot: asked, expiry }.encode());
+        match self.heard(link)[..] {
+            [ServerFrame::SlotOpened { asked: of, slot, status: SlotStatus::Done }] if of == asked => Ok(slot),
+            [ServerFrame::SlotOpened { asked: of, slot: 0, status }] if of == asked => Err(status),
+            ref other => panic!("{other:?}"),
+        }
     }
 
     pub(super) fn register(&mut self, link: LinkId, mailbox: Label) {
@@ -139,7 +164,7 @@ impl World {
     pub(super) fn random_step(&mut self, links: &mut Vec<LinkId>, dice: &mut Dice) {
         let link = if links.is_empty() { LinkId::default() } else { links[dice.roll(links.len() as u64) as usize] };
         let seed = dice.roll(6) as u8 + 1;
-        match dice.roll(12) {
+        match dice.roll(15) {
             0 => links.push(self.member(seed)),
             1 => links.push(self.admin(seed)),
             2 => links.push(self.stranger(seed + 100, MAILBOX)),
@@ -163,6 +188,12 @@ impl World {
                 self.frame(link, bytes.into());
             }
             9 => self.frame(link, data(MAILBOX, Lane::Urgent, b"knock").into_bytes()),
+            10 => {
+                let (slot, expiry) = (dice.roll(3) as u32, self.now.wall + dice.roll(100_000));
+                self.frame(link, ClientFrame::OpenSlot { slot, expiry }.encode());
+            }
+            11 => self.frame(link, ClientFrame::CloseSlot { slot: dice.roll(3) as u32 }.encode()),
+            12 => links.push(self.guest(seed + 100, dice.roll(3) as u32, None)),
             _ => {
                 let sealed = vec![0; dice.roll(900) as usize];
                 let lane = Lane::ALL[dice.roll(5) as usize];
