@@ -13,11 +13,14 @@
     async with a2alinker.join("coder", ticket, skills=[review]) as coder:
         await coder.serve_forever()
 
+Without an event loop: `a2alinker.sync.host` and `a2alinker.sync.join`.
+
 All names below are public, and nothing else is.
 """
 
 import logging
 
+from . import sync
 from ._core import __version__
 from .agent import Agent
 from .call import Call
@@ -73,6 +76,7 @@ from .exceptions import (
     Unsupported,
     UntrustedSwitchboard,
     UsageError,
+    WouldDeadlock,
     WrongLoop,
 )
 from .invite import Invite, Rights
@@ -156,11 +160,13 @@ __all__ = [
     "Unsupported",
     "UntrustedSwitchboard",
     "UsageError",
+    "WouldDeadlock",
     "WrongLoop",
     "__version__",
     "host",
     "join",
     "skill",
+    "sync",
 ]
 
 logging.getLogger("a2alinker").addHandler(logging.NullHandler())

@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 from . import _core
 from ._html import card
@@ -25,6 +25,9 @@ from .receipt import Receipt
 from .remote import Choose, Remote
 from .skill import Skill
 from .switchboard import Switchboard
+
+if TYPE_CHECKING:
+    from .sync import Agent as BlockingAgent
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -121,6 +124,13 @@ class Agent:
             "skills": self._handlers.names,
         }
 
+    @property
+    def sync(self) -> BlockingAgent:
+        """The same agent for other threads: its methods block there instead of being awaited. See `a2alinker.sync`."""
+        from .sync import face_of
+
+        return face_of(self, self._seam.loop)
+
     # -- messages --
 
     async def send(
@@ -211,6 +221,7 @@ class Agent:
     def call(
         self,
         skill: str,
+        /,
         *args: Any,
         to: Peer | str | None = None,
         priority: Priority = "normal",

@@ -49,6 +49,7 @@
         ├── AlreadyConsumed                 a second loop over the agent's messages
         ├── NoEventLoop                     there is no running event loop
         ├── WrongLoop                       the agent belongs to another loop or thread
+        ├── WouldDeadlock                   waiting here would stop what is waited for
         └── Forked                          this process is a fork of the agent's
 
 Each has a stable `code` for logs and programs, and `retryable`: whether the same thing may work later without a change. All are made as
@@ -406,7 +407,14 @@ class NoEventLoop(UsageError, code="no_event_loop"):
 class WrongLoop(UsageError, code="wrong_loop"):
     """The agent belongs to another event loop or thread.
 
-    From another thread: `asyncio.run_coroutine_threadsafe(agent.send(...), loop)`. After the end of its loop an agent is of no use.
+    From another thread: `agent.sync.send(...)`. After the end of its loop an agent is of no use.
+    """
+
+
+class WouldDeadlock(UsageError, code="would_deadlock"):
+    """This is the thread of the agent's own event loop, and to wait here would stop what is waited for.
+
+    `await` the agent's own method instead; `agent.sync` is for other threads, as of `asyncio.to_thread(...)`.
     """
 
 

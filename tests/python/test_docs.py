@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
 WRITTEN_BY_THE_READER = ("planner.py", "coder.py")
 PATIENCE = 60.0  # seconds; each of these takes one or two
@@ -28,8 +30,9 @@ def test_the_two_programs_of_the_readme_talk_to_each_other() -> None:
                 assert host.wait(PATIENCE) == 0
 
 
-def test_the_getting_started_page_is_a_program() -> None:
-    program = "\n".join(python_blocks("docs/getting-started.md"))
+@pytest.mark.parametrize("page", ["docs/getting-started.md", "docs/sync.md"])
+def test_the_page_is_a_program(page: str) -> None:
+    program = "\n".join(python_blocks(page))
 
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False)
 

@@ -22,6 +22,7 @@ BASES = {"A2ALinkerError", "LinkError", "SecurityError", "InviteError", "Deliver
 # Those that the Python side finds out by itself.
 RAISED_HERE = {
     "NotReachable", "AmbiguousPeer", "Refused", "Undelivered", "PartialAnswersLost", "TimedOut", "AlreadyConsumed", "NoEventLoop", "WrongLoop",
+    "WouldDeadlock",
 }  # fmt: skip
 
 
