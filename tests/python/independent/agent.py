@@ -20,6 +20,8 @@ from independent.section import Chunk, Credit, Goodbye, Messages, Probe, Receipt
 from independent.session import EarlyReceiver, Session
 
 OPENER_AGE = 360_000  # ms behind the own clock after which an opener isn't taken
+STRAY_AGE = 2_000  # ms that a frame of an unknown session waits: its opener may have been overtaken
+STRAYS = 64  # how many wait at most
 TIME_TO_LIVE = 60_000  # ms of each message
 
 
@@ -70,7 +72,7 @@ class Agent:
         self._now = now
         self._skills = skills
         self._definitions = {h(text): text for text in map(_definition, skills)}
-        self._card = self._make_card()
+        self.card = self._make_card()
         self.peers: dict[bytes, Peer] = {}
         self.inbox: list[tuple[Peer, Message]] = []
         self.answers: dict[bytes, Message] = {}  # by the request's id
@@ -78,6 +80,7 @@ class Agent:
         self.outgoing: list[bytes] = []
         self.left: set[bytes] = set()
         self._taken_openers: set[bytes] = set()
+        self._strays: list[tuple[int, DataFrame]] = []  # since when they wait
         self._linked: set[bytes] = set()
         for data in membership.cards:
             self._learn(data)
@@ -124,6 +127,7 @@ class Agent:
 
     def flush(self) -> None:
         """Seals what is due. Without a session, that begins with an opener."""
+        self._handle_strays()
         for peer in self.peers.values():
             due = [(lane, sections) for lane, sending in peer.sending.items() for sections in sending.sections()]
             if due and not peer.session and not peer.initiation:
@@ -174,8 +178,19 @@ class Agent:
             if receiver:
                 self._handle_content(peer, Lane(frame.header.lane), receiver.open(frame))
                 return
-        header = OuterHeader(Kind.CANNOT_OPEN, Lane.CONTROL, frame.source, identifier)
-        self.outgoing.append(DataFrame(header, b"").encode())
+        self._strays = [*self._strays[1 - STRAYS :], (self._now(), frame)]
+
+    def _handle_strays(self) -> None:
+        """Tries again what waits for its session."""
+        strays, self._strays = self._strays, []
+        for since, frame in strays:
+            if any(frame.header.session in (peer.sessions.keys() | peer.early.keys()) for peer in self.peers.values()):
+                self.handle(frame.encode())
+            elif self._now() - since > STRAY_AGE:
+                header = OuterHeader(Kind.CANNOT_OPEN, Lane.CONTROL, frame.source, frame.header.session)
+                self.outgoing.append(DataFrame(header, b"").encode())
+            else:
+                self._strays.append((since, frame))
 
     def _handle_cannot_open(self, identifier: bytes) -> None:
         """Opens anew. Nobody signed this, so it costs nothing but that."""
@@ -189,15 +204,15 @@ class Agent:
 
     def _greeting(self, peer: Peer | None) -> Greeting:
         known = {identity: peer.card.stamp for identity, peer in self.peers.items()}
-        known[self._card.identity] = self._card.stamp
+        known[self.card.identity] = self.card.stamp
         digest = h(message.roster_body(known))
         lanes = [peer.receiving[lane] if peer else delivery.ReceivingLane(lane) for lane in Lane if lane]
         grants = [(grant.messages, grant.size) for lane in lanes for grant in lane.credits() if isinstance(grant, Credit)]
-        return Greeting(self._now(), digest, tuple(grants), self._card.encoded)
+        return Greeting(self._now(), digest, tuple(grants), self.card.encoded)
 
     @property
     def _side(self) -> Side:
-        return Side(self._card.identity, self._card.run, self._member.chain)
+        return Side(self.card.identity, self.card.run, self._member.chain)
 
     def _open(self, peer: Peer) -> None:
         peer.initiation = Initiation.start(
@@ -216,7 +231,7 @@ class Agent:
     def _handle_opener(self, frame: DataFrame) -> None:
         if frame.header.session in self._taken_openers:
             raise Refused("an opener that was taken before")
-        opened = handshake.open_opener(frame, self._member.prekey, self._card.identity)
+        opened = handshake.open_opener(frame, self._member.prekey, self.card.identity)
         if opened.greeting.wall < self._now() - OPENER_AGE:
             raise Refused("an opener that is too old")
         peer = self._met(opened.greeting, opened.sender, opened.run)
@@ -231,7 +246,7 @@ class Agent:
             self._greeting(peer),
             self._random,
         )
-        if opened.known_run == self._card.run:
+        if opened.known_run == self.card.run:
             peer.early[frame.header.session] = opened.early
         peer.crossed = peer.initiation is not None
         peer.establish(session, crossed=peer.crossed)
@@ -330,11 +345,11 @@ class Agent:
 
     def _roster(self) -> bytes:
         known = {identity: peer.card.stamp for identity, peer in self.peers.items()}
-        return message.roster_body(known | {self._card.identity: self._card.stamp})
+        return message.roster_body(known | {self.card.identity: self.card.stamp})
 
     def _handle_roster(self, peer: Peer, received: Message) -> None:
         theirs = message.read_roster(received.body)
-        mine = {identity: known.card for identity, known in self.peers.items()} | {self._card.identity: self._card}
+        mine = {identity: known.card for identity, known in self.peers.items()} | {self.card.identity: self.card}
         for identity, known in mine.items():
             if theirs.get(identity, -1) < known.stamp:
                 self.send(peer, message.Kind.CARD, known.encoded, message.NONE)

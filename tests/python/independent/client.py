@@ -84,6 +84,7 @@ class Client:
         self._credentials = Credentials(membership.link_key, membership.v, membership.link_chain)
         self._address = address
         self.agent = Agent(membership, os.urandom, wall, dict(skills))
+        self.observe: Callable[[DataFrame], None] | None = None  # sees each end-to-end frame that comes
         self.link = Link(address, self._credentials)
         self.agent.linked()
 
@@ -100,6 +101,8 @@ class Client:
             self._send()
             frame = self.link.receive(0.02)
             if frame:
+                if self.observe and frame[0] == DATA:
+                    self.observe(DataFrame.decode(frame))
                 self.agent.handle(frame)
             if time.monotonic() > deadline:
                 raise Closed("what was waited for didn't come")

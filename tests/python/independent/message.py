@@ -132,11 +132,18 @@ def read_roster(body: bytes) -> dict[bytes, int]:
 Value = None | bool | int | float | str | bytes | list["Value"] | dict["Value", "Value"]
 
 
-def pack(value: str | list[str]) -> bytes:
-    if isinstance(value, list):
-        return b"\xdd" + u32(len(value)) + b"".join(map(pack, value))
-    encoded = value.encode()
-    return b"\xdb" + u32(len(encoded)) + encoded
+Packed = str | list["Packed"] | dict[str, "Packed"]
+
+
+def pack(value: Packed) -> bytes:
+    match value:
+        case str():
+            encoded = value.encode()
+            return b"\xdb" + u32(len(encoded)) + encoded
+        case list():
+            return b"\xdd" + u32(len(value)) + b"".join(map(pack, value))
+        case dict():
+            return b"\xdf" + u32(len(value)) + b"".join(pack(key) + pack(each) for key, each in value.items())
 
 
 def unpack_arguments(body: bytes) -> tuple[list[Value], dict[Value, Value]]:

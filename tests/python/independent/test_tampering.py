@@ -16,7 +16,7 @@ from independent.sealing import pad, padded_length, unpad
 from independent.session import LAST_COUNTER, WINDOW, Session, Window
 from independent.vectors import EXPIRY, NOW, Counting, read
 
-SLOW = 89  # of an envelope every so many bytes: each costs a decapsulation
+SLOW = 149  # of an envelope every so many bytes: each costs a decapsulation
 VECTORS = read("independent.txt")
 
 

@@ -40,12 +40,16 @@ class Link:
         self.pin = bytes(32)
         self._exporter = bytes(32)
         self._frames: deque[bytes] = deque()
-        if uri.secure:
-            self._start_tls(pin, any_certificate=credentials.slot > 0 or uri.host in LOOPBACK)
         self._websocket = ClientProtocol(uri, subprotocols=[Subprotocol("a2alinker.1")], max_size=FRAME)
-        self._websocket.send_request(self._websocket.connect())
-        self._flush()
-        self._prove(credentials)
+        try:
+            if uri.secure:
+                self._start_tls(pin, any_certificate=credentials.slot > 0 or uri.host in LOOPBACK)
+            self._websocket.send_request(self._websocket.connect())
+            self._flush()
+            self._prove(credentials)
+        except BaseException:
+            self.cut()
+            raise
 
     def _prove(self, credentials: link.Credentials) -> None:
         challenge = self.expect()
