@@ -11,8 +11,8 @@ use a2alinker::agent::{
 };
 use a2alinker::crypto::{Random, Rights, Ticket};
 use a2alinker::net::client::{Application, Client, Clock, View};
+use a2alinker::net::dial::Outbound;
 use a2alinker::net::server::{Security, Server, ServerConfig};
-use a2alinker::net::tls::Trust;
 use a2alinker::proto::{AgentId, Lane, ThreadId};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
@@ -148,7 +148,7 @@ impl World {
         let (sender, events) = channel();
         let id = agent.id();
         let addresses = vec![self.switchboard.url().clone()];
-        let client = Client::start(agent, Channel(sender), || (), clock, addresses, Trust::system(), self.runtime.handle());
+        let client = Client::start(agent, Channel(sender), || (), clock, addresses, Outbound::default(), self.runtime.handle());
         Node { id, client: Arc::new(client), events }
     }
 }

@@ -11,8 +11,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use a2alinker::net::address::{Address, Pin};
+use a2alinker::net::dial::Outbound;
 use a2alinker::net::server::{Security, Server, ServerConfig};
-use a2alinker::net::tls::{KeySource, Trust};
+use a2alinker::net::tls::{Acceptance, KeySource, Trust};
 use a2alinker::net::{Error, ws};
 use a2alinker::proto::{
     Binding, BounceReason, ClientFrame, GoodbyeReason, Lane, RejectCode, ServerFrame, SlotStatus, limits, slot_label,
@@ -189,11 +190,11 @@ async fn a_certificate_is_believed_by_its_pin_and_otherwise_shown_with_it() {
     let pin = switchboard.server.pin().expect("TLS");
     let address = |pin| Address { secure: true, host: "0.0.0.0".to_owned(), port: switchboard.server.port(), pin };
     for wrong in [None, Some(Pin::from_bytes([7; 32]))] {
-        let refused = ws::connect(&address(wrong), &Trust::system()).await.expect_err("not trusted");
+        let refused = ws::connect(&address(wrong), &Outbound::default(), Acceptance::Vouched).await.expect_err("not trusted");
         assert!(matches!(&refused, Error::UntrustedSwitchboard { seen, .. } if *seen == pin), "{refused}");
         assert!(refused.to_string().contains(&pin.to_string()), "the message says what to write");
     }
-    assert!(ws::connect(&address(Some(pin)), &Trust::system()).await.is_ok());
+    assert!(ws::connect(&address(Some(pin)), &Outbound::default(), Acceptance::Vouched).await.is_ok());
 }
 
 #[tokio::test]
@@ -204,10 +205,12 @@ async fn a_certificate_is_believed_by_a_given_authority_and_its_name() {
         rcgen::CertificateParams::new(["0.0.0.0".to_owned()]).and_then(|params| params.self_signed(&key)).expect("a certificate");
     let (chain, key) = (folder.file("chain.pem", &certificate.pem()), folder.file("key.pem", &key.serialize_pem()));
     let switchboard = off_loopback(KeySource::Certificate { chain: chain.clone(), key });
-    let trust = Trust::from_pem_file(&chain).expect("a certificate");
+    let outbound = Outbound { trust: Trust::from_pem_file(&chain).expect("a certificate"), ..Outbound::default() };
     let address = |host: &str| Address { secure: true, host: host.to_owned(), port: switchboard.server.port(), pin: None };
-    assert!(ws::connect(&address("0.0.0.0"), &trust).await.is_ok());
-    let other_name = ws::connect(&address("0.0.0.0"), &Trust::system()).await.expect_err("the system doesn't know it");
+    assert!(ws::connect(&address("0.0.0.0"), &outbound, Acceptance::Vouched).await.is_ok());
+    let other_name = ws::connect(&address("0.0.0.0"), &Outbound::default(), Acceptance::Vouched)
+        .await
+        .expect_err("the system doesn't know it");
     assert!(matches!(other_name, Error::UntrustedSwitchboard { .. }));
 }
 
@@ -245,8 +248,9 @@ async fn each_way_not_to_reach_a_switchboard_has_its_error() {
     let plain = TestSwitchboard::plain();
     let secure = TestSwitchboard::start();
     let (plain_port, secure_port) = (plain.server.port(), secure.server.port());
-    let connect =
-        async |text: String| ws::connect(&text.parse().expect("an address"), &Trust::system()).await.expect_err("no link");
+    let connect = async |text: String| {
+        ws::connect(&text.parse().expect("an address"), &Outbound::default(), Acceptance::Vouched).await.expect_err("no link")
+    };
 
     let error = connect(format!("wss://127.0.0.1:{plain_port}")).await;
     assert!(matches!(&error, Error::Tls { reason, .. } if reason.contains("ws://")), "{error}");

@@ -4,6 +4,7 @@
     ├── LinkError (ConnectionError)         the way to the switchboard
     │   ├── SwitchboardUnreachable          nobody answers at the address
     │   ├── SwitchboardRefused              it answered, and said no
+    │   ├── ProxyRefused                    the proxy on the way doesn't lead there
     │   ├── UntrustedSwitchboard            neither the system's roots nor the pin vouch for its certificate
     │   ├── LinkClosed                      it was up, and ended
     │   ├── LinkReplaced                    the same identity linked from elsewhere
@@ -105,6 +106,18 @@ class SwitchboardRefused(LinkError, code="switchboard_refused", retryable=True):
         super().__init__(text)
         self.reason = reason
         self.retry_after = retry_after
+
+
+class ProxyRefused(LinkError, code="proxy_refused"):
+    """The proxy that the environment names (HTTPS_PROXY and the like) doesn't lead to the switchboard.
+
+    It wants another user and password, forbids the address, or isn't an HTTP proxy; the text says which. Mend its setting, or take the
+    switchboard's host out with NO_PROXY. `proxy` is its address, without the password.
+    """
+
+    def __init__(self, text: str = "", *, proxy: str = "") -> None:
+        super().__init__(text)
+        self.proxy = proxy
 
 
 class UntrustedSwitchboard(LinkError, code="untrusted_switchboard"):

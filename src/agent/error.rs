@@ -88,6 +88,8 @@ pub enum ConnectFailure {
     Tls,
     /// It speaks, but isn't a switchboard.
     NotASwitchboard,
+    /// The proxy on the way doesn't lead there.
+    Proxy,
 }
 
 /// Why an invite could not be used.

@@ -192,7 +192,7 @@ pub fn is_loopback(host: &str) -> bool {
 }
 
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`, and checks that the host can be one.
-fn split_host_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
+pub(super) fn split_host_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').ok_or("the bracket of the IPv6 address isn't closed")?;
@@ -218,7 +218,7 @@ fn split_host_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
 }
 
 /// Writes a host and a port, an IPv6 address in brackets.
-struct HostPort<'a>(&'a str, u16);
+pub(super) struct HostPort<'a>(pub(super) &'a str, pub(super) u16);
 
 impl fmt::Display for HostPort<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

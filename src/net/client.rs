@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::address::Address;
-use super::tls::Trust;
+use super::dial::Outbound;
 use super::ws::Connection;
 use crate::agent::{Agent, Command, Event};
 use crate::proto::Now;
@@ -127,7 +127,7 @@ impl<A: Application> Client<A> {
         bell: impl Fn() + Send + Sync + 'static,
         clock: Clock,
         addresses: Vec<Address>,
-        trust: Trust,
+        outbound: Outbound,
         runtime: &Handle,
     ) -> Self {
         let core = Core {
@@ -146,7 +146,7 @@ impl<A: Application> Client<A> {
             waker: OnceLock::new(),
             bell: Box::new(bell),
         });
-        let driver = Driver::new(Arc::clone(&shared), addresses, trust);
+        let driver = Driver::new(Arc::clone(&shared), addresses, outbound);
         Self { shared, driver: runtime.spawn(driver) }
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Pin;
+#[cfg(feature = "client")]
+use super::proxy::ProxyProblem;
 
 /// A failure of the shell: addresses, sockets, certificates, WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -22,15 +24,19 @@ pub enum Error {
     /// Nobody answers at the address. Retryable.
     #[error("the switchboard {address} can't be reached: {source}")]
     Unreachable { address: String, source: io::Error },
+    /// The environment names a proxy for this address, and it doesn't lead there; `problem` tells whether a retry is sensible.
+    #[cfg(feature = "client")]
+    #[error("the proxy {proxy} {problem}")]
+    Proxy { proxy: String, problem: ProxyProblem },
     /// The other side stopped answering before the link was up. Retryable.
     #[error("the switchboard {address} did not answer within {limit:?}")]
     TimedOut { address: String, limit: Duration },
     /// Neither the system's roots nor the pin vouch for the certificate. Not retryable.
     #[error(
-        "the certificate of {address} is not trusted; its pin is {seen}. If that is the pin which the operator of the switchboard gave you, \
-         use the address {address}#{seen}"
+        "the certificate of {address} is not trusted ({reason}); its pin is {seen}. If that is the pin which the operator of the switchboard \
+         gave you, use the address {address}#{seen}"
     )]
-    UntrustedSwitchboard { address: String, seen: Pin, expected: Option<Pin> },
+    UntrustedSwitchboard { address: String, seen: Pin, expected: Option<Pin>, reason: String },
     /// TLS failed for another reason than trust, for instance because the port speaks plain text. Not retryable.
     #[error("no TLS connection to {address}: {reason}")]
     Tls { address: String, reason: String },

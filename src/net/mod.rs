@@ -7,6 +7,7 @@
 //! - [`address`]: `wss://host:port#pin`, and what may stand after `--listen`
 //! - [`tls`]: certificates, keys and pins of both sides
 //! - [`ws`]: one established link as a [`ws::Connection`] of binary frames, the same for client and switchboard
+//! - [`dial`]: from the name of a switchboard to a TCP connection (feature `client`); [`proxy`]: HTTP proxies on that way
 //! - [`client`]: the task of an agent (feature `client`)
 //! - [`server`]: the switchboard's tasks (feature `server`)
 //! - [`os`]: calls that differ between operating systems, each with a portable fallback
@@ -14,8 +15,12 @@
 pub mod address;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "client")]
+pub mod dial;
 mod error;
 pub mod os;
+#[cfg(feature = "client")]
+pub mod proxy;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod tls;

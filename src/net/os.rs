@@ -2,6 +2,9 @@
 //!
 //! Written for Linux, macOS and Windows; tested on Linux.
 
+#[cfg(feature = "client")]
+pub mod network;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -37,6 +40,20 @@ pub fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     bound_unsent(stream);
     Ok(())
+}
+
+/// How long what was sent to a switchboard may stay unacknowledged before the kernel gives the connection up; by itself it would try for a
+/// quarter of an hour. Chosen: longer than a network that comes back in time takes, and than any switchboard is too busy to read.
+#[cfg(all(feature = "client", any(target_os = "linux", target_os = "android")))]
+const UNACKNOWLEDGED_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Prepares an agent's socket: as [`prepare`], and one that leads nowhere any more fails soon. Where the system has no such option, silence is
+/// noticed later.
+#[cfg(feature = "client")]
+pub fn prepare_outbound(stream: &TcpStream) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
+    prepare(stream)
 }
 
 /// Bounds the unsent bytes in the kernel. Where the system has no such option the kernel's own buffer is the bound.

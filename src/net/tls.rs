@@ -26,7 +26,7 @@ mod keys;
 mod tests;
 
 #[cfg(feature = "client")]
-pub use client::Trust;
+pub use client::{Acceptance, Certificate, Trust};
 #[cfg(feature = "client")]
 pub(super) use client::{client_config, connect_error};
 #[cfg(feature = "server")]

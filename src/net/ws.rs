@@ -32,7 +32,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 #[cfg(feature = "client")]
 use super::address::Address;
 #[cfg(feature = "client")]
-use super::tls::Trust;
+use super::dial::{Outbound, dial};
+#[cfg(feature = "client")]
+use super::proxy::ProxyProblem;
+#[cfg(feature = "client")]
+use super::tls::{Acceptance, Certificate};
 use super::{Error, os, tls};
 use crate::proto::Binding;
 use framing::{Decoder, Encoder, Received, Side};
@@ -60,6 +64,9 @@ pub struct Connection {
     unflushed: bool,
     close_sent: bool,
     close_received: bool,
+    /// Which certificate the switchboard showed; none without TLS, and at the switchboard's end.
+    #[cfg(feature = "client")]
+    certificate: Option<Certificate>,
 }
 
 impl Connection {
@@ -74,6 +81,8 @@ impl Connection {
             unflushed: false,
             close_sent: false,
             close_received: false,
+            #[cfg(feature = "client")]
+            certificate: None,
         }
     }
 
@@ -205,6 +214,12 @@ impl Connection {
         std::mem::take(&mut self.heard)
     }
 
+    /// Which certificate the switchboard showed; none without TLS.
+    #[cfg(feature = "client")]
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.certificate
+    }
+
     /// What ties a proof to this connection: the exporter value of TLS, or nothing on a plain link.
     pub fn binding(&self) -> Binding {
         let exported = match &self.transport {
@@ -224,23 +239,23 @@ impl Connection {
 /// # Errors
 /// Every variant of [`Error`] that names an address; each says what to do. Gives up after [`CONNECT_LIMIT`].
 #[cfg(feature = "client")]
-pub async fn connect(address: &Address, trust: &Trust) -> Result<Connection, Error> {
-    let late = Error::TimedOut { address: address.without_pin(), limit: CONNECT_LIMIT };
-    tokio::time::timeout(CONNECT_LIMIT, connect_unbounded(address, trust)).await.unwrap_or(Err(late))
+pub async fn connect(address: &Address, outbound: &Outbound, acceptance: Acceptance) -> Result<Connection, Error> {
+    let attempt = tokio::time::timeout(CONNECT_LIMIT, connect_unbounded(address, outbound, acceptance));
+    attempt.await.unwrap_or_else(|_| {
+        Err(match outbound.proxies.for_address(address)? {
+            Some(proxy) => Error::Proxy { proxy: proxy.to_string(), problem: ProxyProblem::TimedOut(CONNECT_LIMIT) },
+            None => Error::TimedOut { address: address.without_pin(), limit: CONNECT_LIMIT },
+        })
+    })
 }
 
 #[cfg(feature = "client")]
-async fn connect_unbounded(address: &Address, trust: &Trust) -> Result<Connection, Error> {
+async fn connect_unbounded(address: &Address, outbound: &Outbound, acceptance: Acceptance) -> Result<Connection, Error> {
     let shown = address.without_pin();
-    let unreachable = |source| Error::Unreachable { address: shown.clone(), source };
-    let candidates: Vec<_> = tokio::net::lookup_host((address.host.as_str(), address.port))
-        .await
-        .map_err(|source| Error::Resolve { address: shown.clone(), source })?
-        .collect();
-    let stream = TcpStream::connect(&candidates[..]).await.map_err(unreachable)?;
-    os::prepare(&stream).map_err(unreachable)?;
+    let stream = dial(address, &outbound.proxies).await?;
+    let mut certificate = None;
     let transport = if address.secure {
-        let config = tls::client_config(address, trust)?;
+        let (config, verifier) = tls::client_config(address, &outbound.trust, acceptance)?;
         let name = rustls::pki_types::ServerName::try_from(address.host.clone()).map_err(|_| Error::Address {
             text: address.to_string(),
             problem: "the host is no name that a certificate can have",
@@ -249,6 +264,7 @@ async fn connect_unbounded(address: &Address, trust: &Trust) -> Result<Connectio
             .connect(name, stream)
             .await
             .map_err(|error| tls::connect_error(address, error))?;
+        certificate = verifier.seen();
         Transport::Tls(Box::new(stream.into()))
     } else {
         Transport::Plain(stream)
@@ -263,7 +279,7 @@ async fn connect_unbounded(address: &Address, trust: &Trust) -> Result<Connectio
     let (socket, _) = tokio_tungstenite::client_async_with_config(request, Handshaking::new(transport), Some(handshake_config()))
         .await
         .map_err(not_a_switchboard)?;
-    Ok(Connection::new(socket, Side::Client))
+    Ok(Connection { certificate, ..Connection::new(socket, Side::Client) })
 }
 
 /// Takes the switchboard's side of the handshakes on an accepted socket. The caller bounds the time.

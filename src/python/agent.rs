@@ -28,6 +28,8 @@ use crate::agent::{self, CallRequest, Content, ContentType, InviteTerms, Outgoin
 use crate::crypto::{Random, Rights, Ticket};
 use crate::net::address::Address;
 use crate::net::client::{self, Client, Clock};
+use crate::net::dial::Outbound;
+use crate::net::proxy::Proxies;
 use crate::net::tls::Trust;
 use crate::proto::{AgentId, Now};
 
@@ -428,6 +430,7 @@ impl Agent {
         let runtime = runtime::handle()?;
         py.detach(move || {
             let trust = ca_file.map_or_else(|| Ok(Trust::system()), |path| Trust::from_pem_file(&path))?;
+            let outbound = Outbound { trust, proxies: Proxies::from_variables(|name| std::env::var(name).ok()) };
             let clock = Clock::start();
             let agent = make(Random::from_seed(seed()?), clock.now())?;
             let queue = Arc::new(Queue::new().map_err(Error::System)?);
@@ -435,7 +438,7 @@ impl Agent {
             let (id, name) = (agent.id(), agent.name().to_owned());
             let swarm = agent.swarm().map(|swarm| swarm.to_string()).unwrap_or_default();
             let desk = Desk::new(Arc::clone(&queue));
-            let client = Client::start(agent, desk, move || bell.announce(), clock, addresses, trust, runtime);
+            let client = Client::start(agent, desk, move || bell.announce(), clock, addresses, outbound, runtime);
             Ok(Self { client: Arc::new(client), queue, id, name, swarm })
         })
         .map_err(|error: Error| error.into())

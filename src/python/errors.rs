@@ -15,6 +15,7 @@ use crate::agent::admission::InviteError;
 use crate::agent::{AdmissionError, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, SendError};
 use crate::crypto::TicketError;
 use crate::net;
+use crate::net::proxy::ProxyProblem;
 use crate::proto::{AgentId, RejectCode};
 
 /// Everything that this module can raise or report.
@@ -129,6 +130,7 @@ impl Face {
                 }
                 ConnectFailure::Untrusted => Self::new("UntrustedSwitchboard", error),
                 ConnectFailure::Tls | ConnectFailure::NotASwitchboard => Self::new("ProtocolError", error),
+                ConnectFailure::Proxy => Self::new("ProxyRefused", error),
             },
             LinkError::Lost(_) | LinkError::Silent(_) | LinkError::ShuttingDown => Self::new("LinkClosed", error),
             LinkError::Rejected { code: RejectCode::UnknownMailbox, .. } => Self::new("InviteUnknown", error),
@@ -144,13 +146,24 @@ impl Face {
             net::Error::Resolve { address, .. }
             | net::Error::Unreachable { address, .. }
             | net::Error::TimedOut { address, .. } => Self::new("SwitchboardUnreachable", error).with_text("address", address),
-            net::Error::UntrustedSwitchboard { address, seen, expected } => {
+            net::Error::UntrustedSwitchboard { address, seen, expected, .. } => {
                 let expected = expected.map(|pin| pin.to_string()).unwrap_or_default();
                 Self::new("UntrustedSwitchboard", error)
                     .with_text("address", address)
                     .with_text("pin", seen)
                     .with_text("expected", expected)
             }
+            net::Error::Proxy { proxy, problem } => match problem {
+                ProxyProblem::Unusable(_) => Self::new("ConfigurationError", error),
+                ProxyProblem::Unreachable(_)
+                | ProxyProblem::TimedOut(_)
+                | ProxyProblem::Upstream { .. }
+                | ProxyProblem::Closed(_) => Self::new("SwitchboardUnreachable", error).with_text("address", proxy),
+                ProxyProblem::AuthenticationNeeded
+                | ProxyProblem::AuthenticationRefused
+                | ProxyProblem::Refused { .. }
+                | ProxyProblem::NotHttp(_) => Self::new("ProxyRefused", error).with_text("proxy", proxy),
+            },
             net::Error::Tls { .. } | net::Error::NotASwitchboard { .. } | net::Error::Transport { .. } => {
                 Self::new("ProtocolError", error)
             }
@@ -282,6 +295,7 @@ fn samples() -> Vec<Error> {
         ConnectFailure::Untrusted,
         ConnectFailure::Tls,
         ConnectFailure::NotASwitchboard,
+        ConnectFailure::Proxy,
     ];
     let links = [
         LinkError::Lost(text()),
@@ -327,7 +341,12 @@ fn samples() -> Vec<Error> {
         net::Error::Resolve { address: text(), source: io() },
         net::Error::Unreachable { address: text(), source: io() },
         net::Error::TimedOut { address: text(), limit: time },
-        net::Error::UntrustedSwitchboard { address: text(), seen: net::address::Pin::from_bytes([0; 32]), expected: None },
+        net::Error::UntrustedSwitchboard {
+            address: text(),
+            seen: net::address::Pin::from_bytes([0; 32]),
+            expected: None,
+            reason: text(),
+        },
         net::Error::Tls { address: text(), reason: text() },
         net::Error::NotASwitchboard { address: text(), reason: text() },
         net::Error::Transport { reason: text() },
@@ -340,6 +359,18 @@ fn samples() -> Vec<Error> {
         net::Error::KeyFile { path: text().into(), problem: text() },
         net::Error::Certificate { reason: text() },
     ];
+    let proxies = [
+        ProxyProblem::Unusable("problem"),
+        ProxyProblem::Unreachable(io()),
+        ProxyProblem::TimedOut(time),
+        ProxyProblem::AuthenticationNeeded,
+        ProxyProblem::AuthenticationRefused,
+        ProxyProblem::Refused { address: text(), status: 403, words: text() },
+        ProxyProblem::Upstream { address: text(), status: 502, words: text() },
+        ProxyProblem::Closed(io()),
+        ProxyProblem::NotHttp("problem"),
+    ];
+    let proxies = proxies.map(|problem| net::Error::Proxy { proxy: text(), problem });
     let plain = [
         Error::Forked,
         Error::System(io()),
@@ -355,7 +386,7 @@ fn samples() -> Vec<Error> {
         .chain(sends.map(Error::from))
         .chain(calls.into_iter().chain(refusals).map(Error::from))
         .chain(links.map(Error::from))
-        .chain(nets.map(Error::from))
+        .chain(nets.into_iter().chain(proxies).map(Error::from))
         .chain(admissions.map(|error| Error::Closed(CloseReason::Admission(error))))
         .collect()
 }

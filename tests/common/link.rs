@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use a2alinker::net::Error;
 use a2alinker::net::address::Address;
-use a2alinker::net::tls::Trust;
+use a2alinker::net::dial::Outbound;
+use a2alinker::net::tls::Acceptance;
 use a2alinker::net::ws::{self, Connection};
 use a2alinker::proto::{
     Binding, ClientFrame, DataFrame, Features, HelloBody, Label, LabelChanges, Lane, LinkCertificate, LinkChain, LinkKeyPair,
@@ -117,7 +118,7 @@ pub struct Link {
 impl Link {
     /// Connects and takes the Challenge.
     pub async fn open(url: &Address) -> Result<Self, Error> {
-        let connection = ws::connect(url, &Trust::system()).await?;
+        let connection = ws::connect(url, &Outbound::default(), Acceptance::Vouched).await?;
         let binding = connection.binding();
         let mut link = Self { connection, binding, challenge: Bytes::new() };
         link.challenge = link.next_bytes().await?.expect("a switchboard speaks first");

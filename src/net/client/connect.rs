@@ -2,45 +2,31 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
-
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
 use crate::net::Error;
 use crate::net::address::Address;
-use crate::net::tls::Trust;
+use crate::net::dial::{Outbound, race};
+use crate::net::proxy::ProxyProblem;
+use crate::net::tls::Acceptance;
 use crate::net::ws::{self, Connection};
-
-/// Head start of each address before the next one is tried beside it. RFC 8305 section 8.
-const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A connection on its way, with the address that won.
 pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<(Address, Connection), Error>> + Send>>;
 
-/// Connects to whichever of `addresses` answers first; the attempts at the others are dropped.
+/// Connects to whichever of `addresses` answers first, each having a head start over the next; the attempts at the others are dropped.
 ///
 /// When all fail, the error is the one that says most.
-pub(super) fn connect_any(addresses: Vec<Address>, trust: Trust) -> Connecting {
+pub(super) fn connect_any(addresses: Vec<Address>, outbound: Outbound, acceptance: Acceptance) -> Connecting {
     Box::pin(async move {
-        let attempt = |(position, address): (u32, Address)| {
-            let trust = trust.clone();
-            async move {
-                tokio::time::sleep(HEAD_START * position).await;
-                let connection = ws::connect(&address, &trust).await?;
-                Ok((address, connection))
-            }
+        let outbound = &outbound;
+        let attempt = |address: Address| async move {
+            let connection = ws::connect(&address, outbound, acceptance).await?;
+            Ok((address, connection))
         };
-        let mut attempts: FuturesUnordered<_> = (0..).zip(addresses).map(attempt).collect();
-        let mut failure = Error::NoAddress;
-        while let Some(outcome) = attempts.next().await {
-            match outcome {
-                Ok(connected) => return Ok(connected),
-                Err(error) if telling(&error) > telling(&failure) => failure = error,
-                Err(_) => {}
-            }
-        }
-        Err(failure)
+        race(addresses, attempt).await.map_err(|failures: Vec<Error>| {
+            // Of those that say as much as each other the first counts, as the addresses are in the order of preference.
+            failures.into_iter().rev().max_by_key(telling).unwrap_or(Error::NoAddress)
+        })
     })
 }
 
@@ -48,7 +34,8 @@ pub(super) fn connect_any(addresses: Vec<Address>, trust: Trust) -> Connecting {
 fn telling(error: &Error) -> u8 {
     match error {
         Error::UntrustedSwitchboard { .. } => 5,
-        Error::NotASwitchboard { .. } | Error::Tls { .. } => 4,
+        Error::Proxy { problem: ProxyProblem::Unreachable(_) | ProxyProblem::TimedOut(_), .. } => 3,
+        Error::NotASwitchboard { .. } | Error::Tls { .. } | Error::Proxy { .. } => 4,
         Error::Unreachable { .. } | Error::TimedOut { .. } => 3,
         Error::Resolve { .. } => 2,
         Error::NoAddress => 0,

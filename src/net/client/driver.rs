@@ -17,7 +17,9 @@ use super::{Application, Link, Shared, lock};
 use crate::agent::{CloseReason, Command, ConnectFailure, Connected, Event, LinkError};
 use crate::net::Error;
 use crate::net::address::Address;
-use crate::net::tls::Trust;
+use crate::net::dial::Outbound;
+use crate::net::proxy::ProxyProblem;
+use crate::net::tls::Acceptance;
 use crate::net::ws::Connection;
 
 /// Times the driver goes around before it lets other tasks of its thread run.
@@ -30,7 +32,7 @@ pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 pub(super) struct Driver<A: Application> {
     shared: Arc<Shared<A>>,
     addresses: Vec<Address>,
-    trust: Trust,
+    outbound: Outbound,
     connecting: Option<Connecting>,
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timer: Option<(Duration, Pin<Box<Sleep>>)>,
@@ -63,11 +65,11 @@ impl<A: Application> Future for Driver<A> {
 }
 
 impl<A: Application> Driver<A> {
-    pub(super) fn new(shared: Arc<Shared<A>>, addresses: Vec<Address>, trust: Trust) -> Self {
+    pub(super) fn new(shared: Arc<Shared<A>>, addresses: Vec<Address>, outbound: Outbound) -> Self {
         Self {
             shared,
             addresses,
-            trust,
+            outbound,
             connecting: None,
             closing: None,
             timer: None,
@@ -135,11 +137,16 @@ impl<A: Application> Driver<A> {
         let mut core = lock(&self.shared.core);
         match outcome {
             Ok((address, connection)) => {
-                let (binding, address) = (connection.binding(), address.to_string());
+                let (binding, address, certificate) = (connection.binding(), address.to_string(), connection.certificate());
                 core.switchboard.clone_from(&address);
                 core.failure = None;
                 *link = Link::Up(Box::new(connection));
-                Some(Ok(Connected { binding, address, pin: None, vouched: false }))
+                Some(Ok(Connected {
+                    binding,
+                    address,
+                    pin: certificate.map(|certificate| *certificate.pin.as_bytes()),
+                    vouched: certificate.is_some_and(|certificate| certificate.vouched),
+                }))
             }
             Err(error) => {
                 let reported = LinkError::Connect { kind: kind_of(&error), text: error.to_string() };
@@ -151,8 +158,9 @@ impl<A: Application> Driver<A> {
 
     fn obey(&mut self, command: Command, link: &mut Link) {
         match command {
-            Command::Connect { any_certificate: _ } => {
-                self.connecting = Some(connect_any(self.addresses.clone(), self.trust.clone()));
+            Command::Connect { any_certificate } => {
+                let acceptance = if any_certificate { Acceptance::Any } else { Acceptance::Vouched };
+                self.connecting = Some(connect_any(self.addresses.clone(), self.outbound.clone(), acceptance));
             }
             Command::Switchboards(addresses) => {
                 self.addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
@@ -222,6 +230,11 @@ fn kind_of(error: &Error) -> ConnectFailure {
         Error::UntrustedSwitchboard { .. } => ConnectFailure::Untrusted,
         Error::Tls { .. } => ConnectFailure::Tls,
         Error::NotASwitchboard { .. } => ConnectFailure::NotASwitchboard,
+        Error::Proxy { problem, .. } => match problem {
+            ProxyProblem::Unreachable(_) | ProxyProblem::Closed(_) | ProxyProblem::Upstream { .. } => ConnectFailure::Unreachable,
+            ProxyProblem::TimedOut(_) => ConnectFailure::TimedOut,
+            _ => ConnectFailure::Proxy,
+        },
         _ => ConnectFailure::Unreachable,
     }
 }

@@ -60,28 +60,52 @@ impl Trust {
     }
 }
 
-/// Returns the configuration for one connection to `address`.
+/// Which certificates are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// One that the pin or the roots vouch for; on loopback any.
+    Vouched,
+    /// Any. Only for pairing by code, which finds out by itself whether it was the right one.
+    Any,
+}
+
+/// The certificate that a switchboard showed, and that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certificate {
+    /// The pin of its key.
+    pub pin: Pin,
+    /// Whether the pin in the address or the roots vouch for it. On loopback the roots aren't asked.
+    pub vouched: bool,
+}
+
+/// Returns the configuration for one connection to `address`, and what will tell which certificate was shown.
 ///
 /// Connections are rare and long, so none is resumed from another.
-pub(in crate::net) fn client_config(address: &Address, trust: &Trust) -> Result<Arc<ClientConfig>, Error> {
+pub(in crate::net) fn client_config(
+    address: &Address,
+    trust: &Trust,
+    acceptance: Acceptance,
+) -> Result<(Arc<ClientConfig>, Arc<Verifier>), Error> {
     let provider = crypto_provider();
-    let verifier = Verifier {
+    let verifier = Arc::new(Verifier {
         pin: address.pin,
-        any: address.is_loopback(),
+        on_loopback: address.is_loopback(),
+        acceptance,
         trust: trust.clone(),
         algorithms: provider.signature_verification_algorithms,
         provider: provider.clone(),
-    };
+        seen: OnceLock::new(),
+    });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(VERSIONS)
         .map_err(|error| Error::Certificate { reason: error.to_string() })?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier.clone())
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     // A proxy in front of the switchboard must not choose HTTP/2, in which this WebSocket handshake doesn't exist.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), verifier))
 }
 
 /// Sorts out why a TLS handshake failed.
@@ -91,7 +115,9 @@ pub(in crate::net) fn connect_error(address: &Address, error: io::Error) -> Erro
     match cause {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other)))) => {
             match other.downcast_ref::<Untrusted>() {
-                Some(untrusted) => Error::UntrustedSwitchboard { address: shown, seen: untrusted.seen, expected: address.pin },
+                Some(Untrusted { seen, reason }) => {
+                    Error::UntrustedSwitchboard { address: shown, seen: *seen, expected: address.pin, reason: reason.clone() }
+                }
                 None => Error::Tls { address: shown, reason: other.to_string() },
             }
         }
@@ -112,21 +138,32 @@ pub(in crate::net) fn connect_error(address: &Address, error: io::Error) -> Erro
 
 /// Carries the pin of a refused certificate through rustls.
 #[derive(Debug, thiserror::Error)]
-#[error("neither the system's roots nor the pin vouch for the certificate")]
+#[error("neither the authorities nor the pin vouch for the certificate: {reason}")]
 struct Untrusted {
     seen: Pin,
+    reason: String,
 }
 
-/// Accepts a certificate whose pin matches or which the roots vouch for; on loopback any.
+/// Judges the certificate of one connection.
 ///
 /// Whatever is accepted still has to sign the handshake with its key.
 #[derive(Debug)]
-struct Verifier {
+pub(in crate::net) struct Verifier {
     pin: Option<Pin>,
-    any: bool,
+    on_loopback: bool,
+    acceptance: Acceptance,
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
     provider: Arc<CryptoProvider>,
+    /// What was accepted.
+    seen: OnceLock<Certificate>,
+}
+
+impl Verifier {
+    /// The certificate that was accepted; there is one after each handshake that succeeded.
+    pub(in crate::net) fn seen(&self) -> Option<Certificate> {
+        self.seen.get().copied()
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -139,14 +176,29 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let seen = pin_of(end_entity)?;
-        if self.any || self.pin == Some(seen) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        WebPkiServerVerifier::builder_with_provider(self.trust.roots(), self.provider.clone())
-            .build()
-            .ok()
-            .and_then(|roots| roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).ok())
-            .ok_or_else(|| CertificateError::Other(OtherError(Arc::new(Untrusted { seen }))).into())
+        let vouched = if self.pin == Some(seen) {
+            true
+        } else if self.on_loopback {
+            false
+        } else {
+            let judged = WebPkiServerVerifier::builder_with_provider(self.trust.roots(), self.provider.clone())
+                .build()
+                .map_err(|error| error.to_string())
+                .and_then(|roots| {
+                    roots
+                        .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                        .map_err(|error| error.to_string())
+                });
+            match (judged, self.acceptance) {
+                (Ok(_), _) => true,
+                (Err(_), Acceptance::Any) => false,
+                (Err(reason), Acceptance::Vouched) => {
+                    return Err(CertificateError::Other(OtherError(Arc::new(Untrusted { seen, reason }))).into());
+                }
+            }
+        };
+        self.seen.get_or_init(|| Certificate { pin: seen, vouched });
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

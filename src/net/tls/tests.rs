@@ -1,13 +1,11 @@
 //! What the two sides agree on, in memory.
 
-use std::sync::Arc;
-
 use tokio_rustls::rustls;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, NamedGroup, ProtocolVersion, ServerConnection};
 
-use super::{KeySource, ServerTls, Trust, client_config, exporter};
+use super::{Acceptance, KeySource, ServerTls, Trust, client_config, exporter};
 
 #[test]
 fn a_link_is_tls_1_3_with_the_post_quantum_hybrid_and_both_ends_export_the_same() {
@@ -40,6 +38,7 @@ fn the_hybrid_is_what_a_client_offers_first() {
 }
 
 fn client(address: &str) -> ClientConnection {
-    let config = client_config(&address.parse().expect("an address"), &Trust::system()).expect("a configuration");
-    ClientConnection::new(Arc::clone(&config), ServerName::try_from("localhost").expect("a name")).expect("a connection")
+    let address = address.parse().expect("an address");
+    let (config, _) = client_config(&address, &Trust::system(), Acceptance::Vouched).expect("a configuration");
+    ClientConnection::new(config, ServerName::try_from("localhost").expect("a name")).expect("a connection")
 }
