@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Crates that only an agent needs: whoever has none of them can neither make nor open an envelope, nor pair by a code.
-const AGENT_ONLY: [&str; 4] = ["hpke", "spake2", "x-wing", "ml-kem"];
+const AGENT_ONLY: [&str; 5] = ["hpke", "spake2", "curve25519-dalek", "x-wing", "ml-kem"];
 
 #[test]
 fn the_server_build_has_neither_hpke_nor_spake2() {
@@ -15,8 +15,9 @@ fn the_server_build_has_neither_hpke_nor_spake2() {
 }
 
 #[test]
-fn the_same_look_at_the_client_build_finds_hpke() {
-    assert!(dependencies("client").iter().any(|name| name == "hpke"));
+fn the_same_look_at_the_client_build_finds_both() {
+    let client = dependencies("client");
+    assert!(["hpke", "spake2"].iter().all(|wanted| client.iter().any(|name| name == wanted)));
 }
 
 /// The crates of a build with one feature, as cargo resolves them.

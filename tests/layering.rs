@@ -61,8 +61,17 @@ const FORBIDDEN: [(&[&str], &str); 22] = [
 ];
 
 /// Functions of the crypto crates that take their randomness from a global generator.
-const GENERATING: [&str; 7] =
-    ["generate_pkcs8", "generate_pkcs8v1", "gen_keypair", "setup_sender", "single_shot_seal", "start_symmetric", "encap"];
+const GENERATING: [&str; 9] = [
+    "generate_pkcs8",
+    "generate_pkcs8v1",
+    "gen_keypair",
+    "setup_sender",
+    "single_shot_seal",
+    "start_a",
+    "start_b",
+    "start_symmetric",
+    "encap",
+];
 
 // The rules.
 
@@ -141,6 +150,7 @@ fn a_forbidden_name_is_reported() {
         "use aws_lc_rs::agreement::EphemeralPrivateKey;",
         "let keys = Kem::gen_keypair();",
         "let state = Spake2::start_symmetric(&password, &id);",
+        "let state = Spake2::start_a(&password, &id, &id);",
         "use std::collections::HashMap;",
         "let seen: HashSet<u8> = f();",
         "async fn f() {}",

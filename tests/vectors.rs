@@ -9,6 +9,8 @@
 mod by_the_page;
 #[path = "vectors/format.rs"]
 mod format;
+#[path = "vectors/pairing.rs"]
+mod pairing;
 
 use std::convert::Infallible;
 

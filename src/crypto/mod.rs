@@ -1,4 +1,4 @@
-//! Keys and seals: who an agent is, and how what it says stays between it and its peer (PROTOCOL.md sections 5, 6 and 8).
+//! Keys and seals: who an agent is, and how what it says stays between it and its peer (PROTOCOL.md sections 5, 6, 8 and 9).
 //!
 //! This layer sees keys and payloads, never sockets, addresses in use or clocks: random bytes come from a [`Random`] and wall time
 //! from the caller. It decides nothing about delivery: it opens what is authentic, refuses the rest, and says no more than that.
@@ -12,6 +12,7 @@
 //! handshake    opener and answer, which turn two runs of agents into a session
 //! session      frames under one key and one counter per direction and lane (lane_keys, replay, seal), and the frames before (early)
 //! ticket       the invitation as text; admission is the request and reply that it allows
+//! code         the invitation that is said aloud; pairing makes a ticket of it
 //! ```
 //!
 //! The life of a session: [`Initiation::start`] gives the opener; [`envelope::open`] and [`Opening`] receive it, [`Opening::answer`]
@@ -20,6 +21,7 @@
 pub mod admission;
 mod aead;
 pub mod certificate;
+pub mod code;
 mod early;
 pub mod envelope;
 mod error;
@@ -29,6 +31,7 @@ pub mod identity;
 mod kdf;
 mod lane_keys;
 pub mod padding;
+pub mod pairing;
 mod random;
 mod replay;
 mod seal;
@@ -41,6 +44,7 @@ mod tests;
 
 pub use admission::{AdmissionReply, AdmissionRequest, AdmissionStatus, Exchange, Membership};
 pub use certificate::{Certificate, CertificateChain, CertificateError, CertificateRequest, Issuer, Member, Rights};
+pub use code::{Code, CodeError};
 pub use envelope::{OpenedEnvelope, PayloadKind};
 pub use error::Error;
 pub use handshake::{Answered, Initiation, InitiatorParams, Opening, ResponderParams, SessionHello};

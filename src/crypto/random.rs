@@ -67,6 +67,28 @@ impl TryRng for Random {
 
 impl TryCryptoRng for Random {}
 
+/// The generation of the trait that `spake2` takes.
+impl rand_core_06::RngCore for Random {
+    fn next_u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        self.fill(bytes);
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core_06::Error> {
+        self.fill(bytes);
+        Ok(())
+    }
+}
+
+impl rand_core_06::CryptoRng for Random {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

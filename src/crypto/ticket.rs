@@ -52,9 +52,9 @@ pub struct Ticket {
     pub routing: RoutingKey,
     /// Unix milliseconds.
     pub expiry: u64,
-    /// Where the swarm is linked: `wss://host:port#pin`.
+    /// Where the swarm is linked: `wss://host:port#pin`. Only a ticket that came of a code may have none.
     pub addresses: Vec<String>,
-    secret: Secret,
+    pub(super) secret: Secret,
 }
 
 impl Ticket {

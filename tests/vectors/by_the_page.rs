@@ -1,11 +1,11 @@
-//! PROTOCOL.md sections 5, 6 and 8 once more, from the page and the primitives alone: nothing of the crate is used.
+//! PROTOCOL.md sections 5, 6, 8 and 9 once more, from the page and the primitives alone: nothing of the crate is used.
 //!
 //! It only reads, and panics at what it doesn't expect. What it can open is on the wire as the page says.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey},
     digest::{SHA256, digest},
-    hkdf,
+    hkdf, hmac,
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
 use hpke::{Deserializable, OpModeR, PskBundle, aead::ChaCha20Poly1305, kdf::HkdfSha256, kem::XWing, setup_receiver};
@@ -38,6 +38,10 @@ fn fill(prk: &hkdf::Prk, info: &[u8], len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     prk.expand(&[info], Length(len)).unwrap().fill(&mut bytes).unwrap();
     bytes
+}
+
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &parts.concat()).as_ref().to_vec()
 }
 
 pub fn public_key(seed: &[u8]) -> Vec<u8> {

@@ -5,6 +5,7 @@ mod certificate;
 mod envelope;
 mod handshake;
 mod hostile;
+mod pairing;
 mod session;
 mod ticket;
 
