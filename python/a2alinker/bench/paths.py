@@ -34,27 +34,13 @@ class Route(Protocol):
         ...
 
 
-class A2ALinker:
-    """Python agents through the switchboard command."""
+class Peers:
+    """A sender and a receiver process, which are told what to do in JSON lines; peers.py says how."""
 
     def __init__(self, name: str, sender: asyncio.subprocess.Process, receiver: asyncio.subprocess.Process) -> None:
         self.name = name
         self._sender = sender
         self._receiver = receiver
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def open(cls, name: str, *, plain: bool) -> AsyncIterator["A2ALinker"]:
-        """Starts the three processes."""
-        module = f"{__package__}.peers"
-        async with (
-            switchboard(plain=plain) as (address, _),
-            python("-m", module, "sender", address) as sender,
-        ):
-            ticket = (await said(sender))["ticket"]
-            async with python("-m", module, "receiver", environment={"A2ALINKER_TICKET": ticket}) as receiver:
-                await said(sender)
-                yield cls(name, sender, receiver)
 
     def supports(self, workload: Workload) -> bool:
         """Every workload."""
@@ -75,6 +61,20 @@ class A2ALinker:
             raise ProcessError(f"{received} of {sent['messages']} messages arrived")
         took = max(count["end"] for count in counts) - min(count["begin"] for count in counts)
         return {"messages": received, "seconds": took, "bytes": sum(count["bytes"] for count in counts)}
+
+
+@contextlib.asynccontextmanager
+async def agents(name: str, *, plain: bool) -> AsyncIterator[Peers]:
+    """Python agents through the switchboard command, three processes."""
+    module = f"{__package__}.peers"
+    async with (
+        switchboard(plain=plain) as (address, _),
+        python("-m", module, "sender", address) as sender,
+    ):
+        ticket = (await said(sender))["ticket"]
+        async with python("-m", module, "receiver", environment={"A2ALINKER_TICKET": ticket}) as receiver:
+            await said(sender)
+            yield Peers(name, sender, receiver)
 
 
 class BareRelay:

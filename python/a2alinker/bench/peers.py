@@ -9,7 +9,8 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from statistics import quantiles
 from typing import Any
 
@@ -34,12 +35,17 @@ async def send(switchboard: str) -> None:
             command = json.loads(line)
             workload = WORKLOADS[command["workload"]]
             if workload.kind == "requests":
-                tell(**await ask(agent, receivers[0], workload, command["seconds"]))
+                tell(**await ask(partial(answer_of, agent, receivers[0]), workload, command["seconds"]))
             else:
                 tell(**await stream(agent, receivers[: workload.receivers], workload, command["seconds"]))
 
 
-async def ask(agent: a2alinker.Agent, receiver: a2alinker.Peer, workload: Workload, seconds: float) -> dict[str, Any]:
+async def answer_of(agent: a2alinker.Agent, receiver: a2alinker.Peer, body: bytes) -> object:
+    """The body of the answer to one request."""
+    return (await agent.request(receiver, body)).body
+
+
+async def ask(request: Callable[[bytes], Awaitable[object]], workload: Workload, seconds: float) -> dict[str, Any]:
     """Sends requests, each as soon as there are fewer than `in_flight`, and checks that each answer carries its request's number."""
     filler = bytes(workload.size - NUMBER_BYTES)
     latencies: list[float] = []
@@ -49,9 +55,9 @@ async def ask(agent: a2alinker.Agent, receiver: a2alinker.Peer, workload: Worklo
     async def one_after_the_other() -> None:
         while (sent := time.perf_counter()) - begin < seconds:
             body = next(numbers).to_bytes(NUMBER_BYTES, "big") + filler
-            answer = await agent.request(receiver, body)
+            answer = await request(body)
             latencies.append(time.perf_counter() - sent)
-            if answer.body != body:
+            if answer != body:
                 raise AssertionError("an answer belongs to another request")
 
     async with asyncio.TaskGroup() as group:
@@ -89,26 +95,36 @@ async def receive() -> None:
 
 async def serve(name: str) -> None:
     """Answers requests with their own body; counts one-way messages, and reports when the end mark is there."""
-    expected, size, begin = 0, 0, 0.0
+    count = Count()
     async with a2alinker.join(name) as agent:
         async for message in agent:
-            body = message.body
             if message.wants_answer:
-                await message.reply(body)
-                continue
-            number = int.from_bytes(body[:NUMBER_BYTES], "big")
-            if number == expected:
-                if not expected:
-                    begin = time.perf_counter()
-                expected += 1
-                size += len(body)
-            elif number == END:
-                now = time.perf_counter()
-                tell(messages=expected, seconds=now - begin, bytes=size, begin=begin, end=now)
-                expected = size = 0
+                await message.reply(message.body)
             else:
-                tell(error=f"message {number} came where {expected} was due")
-                raise AssertionError("a message is missing or out of order")
+                count.take(message.body)
+
+
+class Count:
+    """The messages of one-way runs at one receiver, each with the number after the last."""
+
+    def __init__(self) -> None:
+        self.messages, self._bytes, self._begin = 0, 0, 0.0
+
+    def take(self, body: bytes) -> None:
+        """Counts a message; reports the run when it is the end mark."""
+        number = int.from_bytes(body[:NUMBER_BYTES], "big")
+        if number == self.messages:
+            if not number:
+                self._begin = time.perf_counter()
+            self.messages += 1
+            self._bytes += len(body)
+        elif number == END:
+            now = time.perf_counter()
+            tell(messages=self.messages, seconds=now - self._begin, bytes=self._bytes, begin=self._begin, end=now)
+            self.messages = self._bytes = 0
+        else:
+            tell(error=f"message {number} came where {self.messages} was due")
+            raise AssertionError("a message is missing or out of order")
 
 
 def name_of(index: int) -> str:
