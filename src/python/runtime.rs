@@ -43,7 +43,7 @@ pub(super) fn check() -> PyResult<()> {
     if is_alive() { Ok(()) } else { Err(Error::Forked.into()) }
 }
 
-/// Tells whether this is the process that the runtime belongs to.
+/// Tells whether this is the process that the runtime belongs to, or will: before the runtime starts, a fork does no harm.
 pub(super) fn is_alive() -> bool {
     !IN_FORKED_CHILD.load(Ordering::Relaxed)
 }
@@ -62,5 +62,7 @@ pub(super) fn watch_forks(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 #[pyfunction]
 fn runtime_ends_here() {
-    IN_FORKED_CHILD.store(true, Ordering::Relaxed);
+    if RUNTIME.get().is_some() {
+        IN_FORKED_CHILD.store(true, Ordering::Relaxed);
+    }
 }
