@@ -131,7 +131,7 @@ class Agent:
     def host(
         name: str,
         *,
-        switchboard: str,
+        switchboards: Sequence[str],  # in the order of preference
         skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = ...,  # name, tags, concurrency, definition (JSON)
         ca_file: str | None = None,
         peer_gone_after: float = 10.0,
@@ -143,7 +143,7 @@ class Agent:
         name: str,
         *,
         ticket: str,
-        switchboard: str | None = None,  # None: the addresses in the ticket
+        switchboards: Sequence[str],
         skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = ...,
         ca_file: str | None = None,
         peer_gone_after: float = 10.0,

@@ -17,7 +17,7 @@ from .call import Call, Calls
 from .events import Events, EventStream
 from .exceptions import ConfigurationError, TimedOut, Undelivered, WrongLoop
 from .handlers import Handlers
-from .invite import Invite, Invites, Rights, check_reachable
+from .invite import Invite, Invites, Rights, reachable
 from .message import Inbox, Message, Messages
 from .outbox import DEFAULT_TTL, Outbox, Priority, To, Until, check_thread, check_ttl, lane_of
 from .peer import Peer, Peers, Roster
@@ -356,10 +356,8 @@ class Agent:
         if uses is not None and not 1 <= uses <= 1_000_000:
             raise ConfigurationError(f"uses is 1 to 1000000, or None for any number, not {uses!r}")
         check_ttl(ttl)
-        if not local:
-            for address in self._addresses:
-                check_reachable(address)
-        return await self._invites.make(uses, ttl, rights or Rights(), self._addresses)
+        addresses = self._addresses if local else reachable(self._addresses)
+        return await self._invites.make(uses, ttl, rights or Rights(), addresses)
 
     def discover(self, *, skill: str | None = None, name: str | None = None, tags: Iterable[str] = ()) -> list[Peer]:
         """Returns the agents, not gone, that have this name and a skill with this name and all these tags."""

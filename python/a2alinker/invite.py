@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Final
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import _core
@@ -17,8 +18,6 @@ from .exceptions import ConfigurationError, InviteRevoked, NotReachable
 if TYPE_CHECKING:
     from .peer import Peer, Roster
 
-_LOCAL_HOSTS: Final = frozenset({"localhost", "::1"})
-_ANY_HOST: Final = frozenset({"", "::", "0.0.0.0"})  # noqa: S104  compared with an address, never bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +155,36 @@ class Invites:
 
 def is_local(address: str) -> bool:
     """Returns whether an address, with or without scheme, means this machine only."""
-    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
-    return host in _LOCAL_HOSTS or host.startswith("127.")
+    host = _host_of(address)
+    return host == "localhost" or host.endswith(".localhost") or ((ip := _ip_of(host)) is not None and ip.is_loopback)
 
 
-def check_reachable(address: str) -> None:
-    """Raises NotReachable for an address that means this machine only."""
-    if is_local(address) or (urlsplit(address).hostname or "") in _ANY_HOST:
+def reachable(addresses: Sequence[str]) -> list[str]:
+    """Returns those of the addresses that other machines can use; what a name means to them isn't known here.
+
+    Raises NotReachable if there is none.
+    """
+    if not (useful := [address for address in addresses if _is_reachable(address)]):
         raise NotReachable(
-            f"the switchboard's address {address.partition('#')[0]} works on this machine only. Host with switchboard='wss://...', or with "
-            "listen='0.0.0.0:7447' and advertise='<a name or IP that others reach>'; or say local=True if everybody joins from here",
-            address=address,
+            f"the switchboard's address {addresses[0].partition('#')[0]} works on this machine only. Host with switchboard='wss://...', or "
+            "with listen='0.0.0.0:7447' and advertise='<a name or IP that others reach>'; or say local=True if everybody joins from here",
+            address=addresses[0],
         )
+    return useful
+
+
+def _is_reachable(address: str) -> bool:
+    ip = _ip_of(host := _host_of(address))
+    return host != "" and not is_local(address) and not (ip is not None and (ip.is_unspecified or ip.is_link_local))
+
+
+def _host_of(address: str) -> str:
+    return urlsplit(address if "//" in address else f"//{address}").hostname or ""
+
+
+def _ip_of(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return None
+    return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -22,12 +22,14 @@ PEER_GONE_AFTER: Final = 10.0  # seconds
 OUTBOX_BYTES: Final = 64 << 20
 OUTBOX_MESSAGES: Final = 100_000
 LEAST_OUTBOX_BYTES: Final = 2 << 20  # twice the largest body
+MOST_SWITCHBOARDS: Final = 8  # what an invite has room for
 
 TICKET_VARIABLE: Final = "A2ALINKER_TICKET"
 SWITCHBOARD_VARIABLE: Final = "A2ALINKER_SWITCHBOARD"
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CODE: Final = re.compile(r"\d+(-[a-z]+){2,}")
 
+Where = str | Switchboard | Sequence[str | Switchboard]
 Skills = Iterable[Skill[..., Any] | Callable[..., Any]]
 
 
@@ -57,7 +59,7 @@ def host(
     name: str,
     *,
     skills: Skills = (),
-    switchboard: str | Switchboard | None = None,
+    switchboard: Where | None = None,
     listen: str = LOOPBACK,
     advertise: str | None = None,
     timeout: float = TIMEOUT,
@@ -72,7 +74,8 @@ def host(
 
     name: 1 to 64 of [A-Za-z0-9._-].
     skills: what other agents may call; functions, decorated with `@skill` or not.
-    switchboard: its address, `wss://host:port#pin`; if not given, the variable A2ALINKER_SWITCHBOARD; if not set, one is started in this process.
+    switchboard: its address, `wss://host:port#pin`, or up to eight, which are tried in this order; if not given, the variable
+        A2ALINKER_SWITCHBOARD, where spaces separate them; if not set, one is started in this process.
     listen, advertise: for that one, as in `Switchboard`. By default it is reachable from this machine only.
     timeout: seconds until the link must be up.
     ca_file: a PEM file of certificate authorities to trust instead of the system's.
@@ -93,21 +96,21 @@ def host(
         _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
         offered = _skills(skills)
         own: Switchboard | None = None
-        link = told = _address(switchboard)
-        if link is None or told is None:
+        links = told = _addresses(switchboard) or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
+        if not told:
             own = await Switchboard(listen, advertise=advertise)
-            link, told = own.local_url, own.url
+            links, told = [own.local_url], [own.url]
         try:
             core = _core.Agent.host(
                 name,
-                switchboard=link,
+                switchboards=links,
                 skills=[offer_of(skill) for skill in offered],
                 ca_file=ca_file,
                 peer_gone_after=peer_gone_after,
                 outbox_bytes=outbox_bytes,
                 outbox_messages=outbox_messages,
             )
-            return await _opened(core, offered, [told], own, timeout)
+            return await _opened(core, offered, told, own, timeout)
         except BaseException:
             if own is not None:
                 await own.close()
@@ -121,7 +124,7 @@ def join(
     invite: object | None = None,
     *,
     skills: Skills = (),
-    switchboard: str | Switchboard | None = None,
+    switchboard: Where | None = None,
     timeout: float = TIMEOUT,
     ca_file: str | None = None,
     peer_gone_after: float = PEER_GONE_AFTER,
@@ -134,7 +137,7 @@ def join(
 
     invite: the ticket that `agent.invite(kind="ticket")` gave, as `Invite` or text; if not given, the variable A2ALINKER_TICKET. A ticket in a
         program's arguments can be seen by other users of the machine: prefer the variable.
-    switchboard: its address; if not given, the ones in the ticket.
+    switchboard: its address, or several; if not given, the ones in the ticket.
 
     The other arguments are those of `host`.
 
@@ -149,18 +152,18 @@ def join(
         offered = _skills(skills)
         ticket = _ticket(invite)
         known = _core.ticket_info(ticket)
-        address = _url(switchboard)
+        addresses = _addresses(switchboard) or list(known["addresses"])
         core = _core.Agent.join(
             name,
             ticket=ticket,
-            switchboard=address,
+            switchboards=addresses,
             skills=[offer_of(skill) for skill in offered],
             ca_file=ca_file,
             peer_gone_after=peer_gone_after,
             outbox_bytes=outbox_bytes,
             outbox_messages=outbox_messages,
         )
-        return await _opened(core, offered, [address] if address is not None else list(known["addresses"]), None, timeout)
+        return await _opened(core, offered, addresses, None, timeout)
 
     return Opening(open_)
 
@@ -220,12 +223,11 @@ def _skills(skills: Skills) -> list[Skill[..., Any]]:
     return offered
 
 
-def _url(switchboard: str | Switchboard | None) -> str | None:
-    return switchboard.url if isinstance(switchboard, Switchboard) else switchboard
-
-
-def _address(switchboard: str | Switchboard | None) -> str | None:
-    return _url(switchboard) or os.environ.get(SWITCHBOARD_VARIABLE) or None
+def _addresses(where: Where | None) -> list[str]:
+    several = [] if where is None else [where] if isinstance(where, (str, Switchboard)) else list(where)
+    if len(several) > MOST_SWITCHBOARDS:
+        raise ConfigurationError(f"{len(several)} switchboards are more than an invite has room for, which is {MOST_SWITCHBOARDS}")
+    return [one.url if isinstance(one, Switchboard) else one for one in several]
 
 
 def _ticket(invite: object | None) -> str:

@@ -65,6 +65,9 @@ pub enum LinkError {
     /// No answer in time.
     #[error("the switchboard did not answer within {0:?}")]
     Silent(Duration),
+    /// The path to the switchboard is gone.
+    #[error("the network under the link changed")]
+    NetworkChanged,
     /// The switchboard goes down.
     #[error("the switchboard is shutting down")]
     ShuttingDown,

@@ -30,6 +30,19 @@ pub enum Command {
     Switchboards(Vec<String>),
     /// End the connection; `handle_disconnected` is not called for it.
     Disconnect,
+    /// The switchboard connected to last refuses this agent: from the next [`Connect`](Self::Connect) on the others come first.
+    PreferOthers,
+    /// Ask the switchboard for a sign of life, which `handle_heard` reports.
+    Ping,
+}
+
+/// What happened to the path between this machine and the switchboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathChange {
+    /// It is gone: the local address of the link was taken away, or the system would use another one from this moment on.
+    Lost,
+    /// Something about the network changed, and the link may have survived it.
+    Unsure,
 }
 
 /// The connection that [`Command::Connect`] asked for, as the shell saw it being made.
@@ -43,6 +56,8 @@ pub struct Connected {
     pub pin: Option<[u8; 32]>,
     /// Roots, or a pin in the address, vouch for the certificate.
     pub vouched: bool,
+    /// How many other addresses could have answered.
+    pub others: usize,
 }
 
 /// Something the application may want to know.

@@ -51,6 +51,16 @@ pub const PREKEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The switchboard completes the handshake within this.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A link on which nothing was heard for this much longer than the switchboard's ping interval is probed. Chosen: one ping late by the worst
+/// usable network. With [`PROBE_TIMEOUT`] a link that died without a word is given up within two intervals of [`PING_INTERVAL`](crate::proto::limits::PING_INTERVAL):
+/// a NAT that forgets a connection tells nobody.
+pub const PING_GRACE: Duration = Duration::from_secs(5);
+/// The longest ping interval of a switchboard that is waited for. Chosen: a third more than the default; beyond it an agent pings by itself.
+pub const PING_INTERVAL_MAX: Duration = Duration::from_secs(30);
+/// A probed link on which nothing is heard within this is given up. Chosen: a round trip on the slowest network in use, and a retransmission.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A wall clock that ran this much further than the monotonic one means that the machine slept, or that somebody set the clock: the link is probed.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(5);
 /// First pause before linking again; doubled each time, up to `BACKOFF_MAX`, and drawn at random between half and whole.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// See [`BACKOFF_MIN`]. Chosen: below the ten seconds after which peers are taken for gone.

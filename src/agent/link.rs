@@ -7,6 +7,13 @@
 //!      ^                                                                          |
 //!      +------------------- lost, silent, refused for now -----------------------+      refused for good, replaced --> Over
 //! ```
+//!
+//! A connection can die without a word: a NAT forgets it, the machine sleeps, its address changes. So silence beyond the switchboard's pings,
+//! and whatever makes the link doubtful, leads to a ping of the agent's own, and no answer to that to a new link. When the shell knows that
+//! the path is gone, or that the network is another one, nothing is waited for.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,11 +21,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::error::LinkError;
-use super::event::{Command, Connected};
-use super::limits::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAILBOX_PATIENCE};
+use super::event::{Command, Connected, PathChange};
+use super::limits::{
+    BACKOFF_MAX, BACKOFF_MIN, CLOCK_JUMP, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAILBOX_PATIENCE, PING_GRACE, PING_INTERVAL_MAX,
+    PROBE_TIMEOUT,
+};
 use super::transport::Built;
 use crate::crypto::Random;
-use crate::proto::limits::LINK_SILENCE;
 use crate::proto::{
     AgentId, Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane, LinkKeyPair,
     Now, RegisterStatus, RejectCode, Role, RoutingKey, ServerFrame, SessionId, VERSION, sign_hello,
@@ -66,9 +75,18 @@ pub(super) enum LinkInput {
 }
 
 enum Phase {
-    Waiting { until: Duration },
-    Connecting { until: Duration },
-    Greeting { binding: Binding, until: Duration },
+    /// Whatever happens, not before `not_before`: the switchboard said so.
+    Waiting {
+        until: Duration,
+        not_before: Duration,
+    },
+    Connecting {
+        until: Duration,
+    },
+    Greeting {
+        binding: Binding,
+        until: Duration,
+    },
     Up,
     Over,
 }
@@ -86,6 +104,15 @@ pub(super) struct Link {
     /// Number of the first tracked frame.
     tracked_from: u64,
     last_heard: Duration,
+    /// Silence after which the link is probed.
+    quiet_limit: Duration,
+    /// A ping went out, and something has to be heard by then.
+    probed_until: Option<Duration>,
+    /// What the clocks said at the last timeout.
+    clock: Now,
+    /// Other addresses than the one connected to, and how many have refused since the link was up.
+    others: usize,
+    refusals: usize,
     /// When the link was last up, with these credentials.
     last_up: Option<Duration>,
     unknown_frames: u64,
@@ -94,7 +121,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(credentials: Credentials, now: Now) -> Self {
         Self {
-            phase: Phase::Waiting { until: now.monotonic },
+            phase: Phase::Waiting { until: now.monotonic, not_before: now.monotonic },
             credentials,
             attempts: 0,
             commands: VecDeque::new(),
@@ -103,6 +130,11 @@ impl Link {
             tracked: VecDeque::new(),
             tracked_from: 0,
             last_heard: now.monotonic,
+            quiet_limit: PING_INTERVAL_MAX + PING_GRACE,
+            probed_until: None,
+            clock: now,
+            others: 0,
+            refusals: 0,
             last_up: None,
             unknown_frames: 0,
         }
@@ -128,8 +160,9 @@ impl Link {
         self.credentials = credentials;
         self.reset();
         self.attempts = 0;
+        self.refusals = 0;
         self.last_up = None;
-        self.phase = Phase::Waiting { until: now.monotonic };
+        self.phase = Phase::Waiting { until: now.monotonic, not_before: now.monotonic };
     }
 
     pub(super) fn close(&mut self) {
@@ -157,6 +190,7 @@ impl Link {
     pub(super) fn handle_connected(&mut self, connected: Connected, now: Now) {
         if matches!(self.phase, Phase::Connecting { .. }) {
             self.last_heard = now.monotonic;
+            self.others = connected.others;
             self.phase = Phase::Greeting { binding: connected.binding, until: now.monotonic + HANDSHAKE_TIMEOUT };
         }
     }
@@ -164,6 +198,31 @@ impl Link {
     /// Something came from the switchboard that isn't a frame: it lives.
     pub(super) fn handle_heard(&mut self, now: Now) {
         self.last_heard = now.monotonic;
+        self.probed_until = None;
+    }
+
+    /// The network changed: what was waited for on the old one isn't any more.
+    pub(super) fn handle_path_change(&mut self, change: PathChange, now: Now) -> LinkInput {
+        if change == PathChange::Lost && matches!(self.phase, Phase::Greeting { .. } | Phase::Up) {
+            self.commands.push_back(Command::Disconnect);
+            return self.retry_at_once(LinkError::NetworkChanged, now);
+        }
+        self.doubt(now);
+        LinkInput::Nothing
+    }
+
+    /// The network may be another one: an attempt is made anew, a link has to prove that it lives.
+    fn doubt(&mut self, now: Now) {
+        match &mut self.phase {
+            Phase::Over => {}
+            Phase::Waiting { until, not_before } => *until = now.monotonic.max(*not_before),
+            Phase::Connecting { .. } => {
+                self.commands.push_back(Command::Disconnect);
+                self.phase = Phase::Waiting { until: now.monotonic, not_before: now.monotonic };
+            }
+            Phase::Greeting { until, .. } => *until = (*until).min(now.monotonic + PROBE_TIMEOUT),
+            Phase::Up => self.probe(now),
+        }
     }
 
     pub(super) fn handle_down(&mut self, error: LinkError, now: Now, random: &mut Random) -> LinkInput {
@@ -171,7 +230,7 @@ impl Link {
     }
 
     pub(super) fn handle_frame(&mut self, frame: Bytes, now: Now, random: &mut Random) -> LinkInput {
-        self.last_heard = now.monotonic;
+        self.handle_heard(now);
         let parsed = match ServerFrame::decode(frame.clone()) {
             Ok(parsed) => parsed,
             Err(error) => return self.broken(&error.to_string(), now, random),
@@ -185,6 +244,12 @@ impl Link {
             (_, ServerFrame::Reject(reject)) => {
                 let error = LinkError::Rejected { code: reject.code, text: reject.text };
                 let retry_after = Duration::from_millis(reject.retry_after_ms.into());
+                if self.refusals < self.others && self.may_differ_elsewhere(reject.code) {
+                    self.refusals += 1;
+                    self.commands.extend([Command::Disconnect, Command::PreferOthers]);
+                    return self.retry_at_once(error, now);
+                }
+                self.refusals = 0;
                 if self.is_final(reject.code, now) {
                     self.end();
                     LinkInput::Over(Some(error))
@@ -199,6 +264,11 @@ impl Link {
             }
             (_, ServerFrame::Goodbye { .. }) => {
                 self.commands.push_back(Command::Disconnect);
+                if self.refusals < self.others {
+                    self.refusals += 1;
+                    self.commands.push_back(Command::PreferOthers);
+                    return self.retry_at_once(LinkError::ShuttingDown, now);
+                }
                 self.down(LinkError::ShuttingDown, Duration::ZERO, now, random)
             }
             (Phase::Greeting { binding, .. }, ServerFrame::Challenge(challenge)) => {
@@ -224,9 +294,12 @@ impl Link {
                 self.hello = Some(hello.bytes().clone());
                 LinkInput::Nothing
             }
-            (Phase::Greeting { .. }, ServerFrame::Welcome(_)) => {
+            (Phase::Greeting { .. }, ServerFrame::Welcome(welcome)) => {
+                let interval = Duration::from_secs(welcome.ping_seconds.into()).clamp(Duration::from_secs(1), PING_INTERVAL_MAX);
+                self.quiet_limit = interval + PING_GRACE;
                 self.phase = Phase::Up;
                 self.attempts = 0;
+                self.refusals = 0;
                 self.last_up = Some(now.monotonic);
                 LinkInput::Up
             }
@@ -267,23 +340,47 @@ impl Link {
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         match self.phase {
-            Phase::Waiting { until } | Phase::Connecting { until } | Phase::Greeting { until, .. } => Some(until),
-            Phase::Up => Some(self.last_heard + LINK_SILENCE),
+            Phase::Waiting { until, .. } | Phase::Connecting { until } | Phase::Greeting { until, .. } => Some(until),
+            Phase::Up => Some(self.probed_until.unwrap_or(self.last_heard + self.quiet_limit)),
             Phase::Over => None,
         }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now, random: &mut Random) -> LinkInput {
+        if self.has_slept(now) {
+            self.doubt(now);
+        }
         match self.phase {
-            Phase::Waiting { until } if until <= now.monotonic => {
+            Phase::Waiting { until, .. } if until <= now.monotonic => {
                 self.phase = Phase::Connecting { until: now.monotonic + CONNECT_TIMEOUT };
                 self.commands.push_back(Command::Connect { any_certificate: false });
                 LinkInput::Nothing
             }
             Phase::Connecting { until } if until <= now.monotonic => self.silent(CONNECT_TIMEOUT, now, random),
             Phase::Greeting { until, .. } if until <= now.monotonic => self.silent(HANDSHAKE_TIMEOUT, now, random),
-            Phase::Up if self.last_heard + LINK_SILENCE <= now.monotonic => self.silent(LINK_SILENCE, now, random),
+            Phase::Up => match self.probed_until {
+                Some(until) if until <= now.monotonic => self.silent(now.monotonic - self.last_heard, now, random),
+                None if self.last_heard + self.quiet_limit <= now.monotonic => {
+                    self.probe(now);
+                    LinkInput::Nothing
+                }
+                _ => LinkInput::Nothing,
+            },
             _ => LinkInput::Nothing,
+        }
+    }
+
+    /// Whether the wall clock ran further than the monotonic one, which stands still while the machine sleeps.
+    fn has_slept(&mut self, now: Now) -> bool {
+        let before = std::mem::replace(&mut self.clock, now);
+        let wall = Duration::from_millis(now.wall.saturating_sub(before.wall));
+        wall.saturating_sub(now.monotonic.saturating_sub(before.monotonic)) >= CLOCK_JUMP
+    }
+
+    fn probe(&mut self, now: Now) {
+        if self.probed_until.is_none() {
+            self.commands.push_back(Command::Ping);
+            self.probed_until = Some(now.monotonic + PROBE_TIMEOUT);
         }
     }
 
@@ -307,8 +404,34 @@ impl Link {
         self.attempts = self.attempts.saturating_add(1);
         let share = f64::from(u32::from_be_bytes(random.array())) / f64::from(u32::MAX);
         let retry_in = ceiling.mul_f64(0.5 + share / 2.0).max(at_least);
-        self.phase = Phase::Waiting { until: now.monotonic + retry_in };
+        let until = now.monotonic + retry_in;
+        self.phase = Phase::Waiting { until, not_before: now.monotonic + at_least };
         LinkInput::Down { error, retry_in }
+    }
+
+    /// Links again without a pause, where what went wrong says nothing about the next attempt.
+    fn retry_at_once(&mut self, error: LinkError, now: Now) -> LinkInput {
+        self.reset();
+        self.attempts = 0;
+        self.phase = Phase::Waiting { until: now.monotonic, not_before: now.monotonic };
+        LinkInput::Down { error, retry_in: Duration::ZERO }
+    }
+
+    /// Whether another switchboard may take this agent: it has room, or is the one where the invite is known.
+    fn may_differ_elsewhere(&self, code: RejectCode) -> bool {
+        match code {
+            RejectCode::Full
+            | RejectCode::Rate
+            | RejectCode::ShuttingDown
+            | RejectCode::TooSlow
+            | RejectCode::UnknownMailbox
+            | RejectCode::Version
+            | RejectCode::Malformed
+            | RejectCode::Unknown(_) => true,
+            RejectCode::Authentication | RejectCode::CertificateExpired | RejectCode::CertificateChain | RejectCode::Binding => {
+                false
+            }
+        }
     }
 
     /// Whether trying again can't help. A mailbox that was there a moment ago will be there again when its issuer is: a switchboard that
@@ -335,6 +458,7 @@ impl Link {
 
     fn reset(&mut self) {
         self.hello = None;
+        self.probed_until = None;
         self.notices.clear();
         self.tracked.clear();
         self.tracked_from = 0;

@@ -55,7 +55,8 @@ pub use admission::InviteTerms;
 pub use config::{Config, SkillOffer};
 pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, SendError};
 pub use event::{
-    CallRequest, CloseReason, Command, Connected, Content, Event, Incoming, Outgoing, PeerChange, PeerView, ReceiptState, Token,
+    CallRequest, CloseReason, Command, Connected, Content, Event, Incoming, Outgoing, PathChange, PeerChange, PeerView,
+    ReceiptState, Token,
 };
 pub use member::Counters;
 pub use message::{ContentType, Refusal, RefusalCode};
@@ -174,6 +175,12 @@ impl Agent {
     /// The switchboard lives: a ping or pong came.
     pub fn handle_heard(&mut self, now: Now) {
         self.shared.link.handle_heard(now);
+    }
+
+    /// The network of this machine changed.
+    pub fn handle_path_change(&mut self, change: PathChange, now: Now) {
+        let input = self.shared.link.handle_path_change(change, now);
+        self.take(input, now);
     }
 
     /// One binary message came from the switchboard.

@@ -18,6 +18,7 @@
 
 mod connect;
 mod driver;
+mod path;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};

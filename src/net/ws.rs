@@ -220,6 +220,16 @@ impl Connection {
         self.certificate
     }
 
+    /// The other end of the TCP connection: the switchboard, or a proxy on the way there.
+    #[cfg(feature = "client")]
+    pub fn remote(&self) -> Option<std::net::SocketAddr> {
+        let tcp = match &self.transport {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        tcp.peer_addr().ok()
+    }
+
     /// What ties a proof to this connection: the exporter value of TLS, or nothing on a plain link.
     pub fn binding(&self) -> Binding {
         let exported = match &self.transport {

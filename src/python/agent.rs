@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use super::arguments::{
-    Skill, config, content, encode_headers, fixed, lane_of, message_id, offer_of, peer_id, seconds, seed, thread_id,
+    Skill, addresses, config, content, encode_headers, fixed, lane_of, message_id, offer_of, peer_id, seconds, seed, thread_id,
 };
 use super::errors::Error;
 use super::events::{Desk, Queue};
@@ -54,11 +54,11 @@ pub(super) struct Agent {
 #[pymethods]
 impl Agent {
     #[staticmethod]
-    #[pyo3(signature = (name, *, switchboard, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    #[pyo3(signature = (name, *, switchboards, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
     fn host(
         py: Python<'_>,
         name: &str,
-        switchboard: &str,
+        switchboards: Vec<String>,
         skills: Vec<Skill>,
         ca_file: Option<PathBuf>,
         peer_gone_after: f64,
@@ -67,19 +67,19 @@ impl Agent {
     ) -> PyResult<Self> {
         runtime::check()?;
         let config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
-        let addresses = vec![switchboard.parse::<Address>().map_err(Error::from)?];
+        let addresses = addresses(&switchboards)?;
         Self::start(py, addresses, ca_file, move |random, now| {
             agent::Agent::host(config, seed()?, random, now).map_err(Error::from)
         })
     }
 
     #[staticmethod]
-    #[pyo3(signature = (name, *, ticket, switchboard = None, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    #[pyo3(signature = (name, *, ticket, switchboards, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
     fn join(
         py: Python<'_>,
         name: &str,
         ticket: &str,
-        switchboard: Option<&str>,
+        switchboards: Vec<String>,
         skills: Vec<Skill>,
         ca_file: Option<PathBuf>,
         peer_gone_after: f64,
@@ -89,10 +89,7 @@ impl Agent {
         runtime::check()?;
         let config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
         let ticket: Ticket = ticket.parse().map_err(Error::Ticket)?;
-        let addresses = match switchboard {
-            Some(address) => vec![address.parse::<Address>().map_err(Error::from)?],
-            None => ticket.addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>().map_err(Error::Net)?,
-        };
+        let addresses = addresses(&switchboards)?;
         Self::start(py, addresses, ca_file, move |random, now| {
             agent::Agent::join(config, ticket, random, now).map_err(Error::from)
         })

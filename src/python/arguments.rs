@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use super::body;
 use super::errors::Error;
 use crate::agent::{Config, Content, SkillOffer};
+use crate::net::address::Address;
 use crate::net::os;
 use crate::proto::{AgentId, Lane, MessageId, ThreadId};
 
@@ -50,6 +51,11 @@ pub(super) fn content(body: &Bound<'_, PyAny>) -> Result<Content, Error> {
 /// Encodes headers; none are no bytes.
 pub(super) fn encode_headers(headers: Option<&Bound<'_, PyDict>>) -> Result<Bytes, Error> {
     Ok(headers.map(body::encode_headers).transpose()?.unwrap_or_default())
+}
+
+/// Takes the addresses of switchboards.
+pub(super) fn addresses(texts: &[String]) -> Result<Vec<Address>, Error> {
+    texts.iter().map(|text| text.parse().map_err(Error::Net)).collect()
 }
 
 /// Takes a duration.

@@ -132,7 +132,9 @@ impl Face {
                 ConnectFailure::Tls | ConnectFailure::NotASwitchboard => Self::new("ProtocolError", error),
                 ConnectFailure::Proxy => Self::new("ProxyRefused", error),
             },
-            LinkError::Lost(_) | LinkError::Silent(_) | LinkError::ShuttingDown => Self::new("LinkClosed", error),
+            LinkError::Lost(_) | LinkError::Silent(_) | LinkError::NetworkChanged | LinkError::ShuttingDown => {
+                Self::new("LinkClosed", error)
+            }
             LinkError::Rejected { code: RejectCode::UnknownMailbox, .. } => Self::new("InviteUnknown", error),
             LinkError::Rejected { code: RejectCode::CertificateExpired, .. } => Self::new("CertificateExpired", error),
             LinkError::Rejected { code, .. } => Self::new("SwitchboardRefused", error).with_text("reason", word_for(*code)),
@@ -301,6 +303,7 @@ fn samples() -> Vec<Error> {
         LinkError::Lost(text()),
         LinkError::Protocol(text()),
         LinkError::Silent(time),
+        LinkError::NetworkChanged,
         LinkError::ShuttingDown,
         LinkError::MailboxRefused,
     ];

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use tokio::time::{Sleep, sleep_until};
 
 use super::connect::{Connecting, connect_any};
+use super::path::Path;
 use super::{Application, Link, Shared, lock};
-use crate::agent::{CloseReason, Command, ConnectFailure, Connected, Event, LinkError};
+use crate::agent::{CloseReason, Command, ConnectFailure, Connected, Event, LinkError, PathChange};
 use crate::net::Error;
 use crate::net::address::Address;
 use crate::net::dial::Outbound;
@@ -31,8 +32,10 @@ pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// The task. It ends when the agent is over and its socket is closed.
 pub(super) struct Driver<A: Application> {
     shared: Arc<Shared<A>>,
+    /// In the order of preference: the one connected to last comes first, unless it refused.
     addresses: Vec<Address>,
     outbound: Outbound,
+    path: Option<Path>,
     connecting: Option<Connecting>,
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timer: Option<(Duration, Pin<Box<Sleep>>)>,
@@ -70,6 +73,7 @@ impl<A: Application> Driver<A> {
             shared,
             addresses,
             outbound,
+            path: None,
             connecting: None,
             closing: None,
             timer: None,
@@ -83,6 +87,7 @@ impl<A: Application> Driver<A> {
     fn go_around(&mut self, cx: &mut Context<'_>) -> bool {
         let shared = Arc::clone(&self.shared);
         let mut link = lock(&shared.link);
+        let path_changed = self.poll_path(&link, cx);
         let connected = self.poll_connecting(&mut link, cx);
         let has_more_input = link.read(&mut self.frames_in, cx);
         // The socket may have become writable, which is why the task was woken.
@@ -107,7 +112,10 @@ impl<A: Application> Driver<A> {
             core.agent.handle_disconnected(LinkError::Lost(error.to_string()), now);
             *link = Link::Down;
         }
-        if core.agent.poll_timeout().is_some_and(|due| due <= now.monotonic) {
+        if let Poll::Ready(Some(change)) = path_changed {
+            core.agent.handle_path_change(change, now);
+        }
+        if path_changed.is_ready() || core.agent.poll_timeout().is_some_and(|due| due <= now.monotonic) {
             core.agent.handle_timeout(now);
         }
         let gathered = shared.gather(&mut core, link.is_writable(), &mut self.frames_out, now);
@@ -131,21 +139,37 @@ impl<A: Application> Driver<A> {
         has_more_input || gathered.has_more && link.is_writable() || has_commands || is_over || matches!(*link, Link::Broken(_))
     }
 
+    fn poll_path(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<Option<PathChange>> {
+        let path = self.path.get_or_insert_with(Path::start);
+        if !matches!(link, Link::Up(_)) {
+            path.handle_unlinked();
+        }
+        path.poll(cx)
+    }
+
     fn poll_connecting(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Option<Result<Connected, LinkError>> {
         let Poll::Ready(outcome) = self.connecting.as_mut()?.as_mut().poll(cx) else { return None };
         self.connecting = None;
         let mut core = lock(&self.shared.core);
         match outcome {
             Ok((address, connection)) => {
-                let (binding, address, certificate) = (connection.binding(), address.to_string(), connection.certificate());
-                core.switchboard.clone_from(&address);
+                let (binding, certificate) = (connection.binding(), connection.certificate());
                 core.failure = None;
+                if let Some(at) = self.addresses.iter().position(|known| *known == address) {
+                    self.addresses[..=at].rotate_right(1);
+                }
+                if let Some(path) = &mut self.path {
+                    path.handle_linked(connection.remote());
+                }
+                let address = address.to_string();
+                core.switchboard.clone_from(&address);
                 *link = Link::Up(Box::new(connection));
                 Some(Ok(Connected {
                     binding,
                     address,
                     pin: certificate.map(|certificate| *certificate.pin.as_bytes()),
                     vouched: certificate.is_some_and(|certificate| certificate.vouched),
+                    others: self.addresses.len().saturating_sub(1),
                 }))
             }
             Err(error) => {
@@ -164,6 +188,17 @@ impl<A: Application> Driver<A> {
             }
             Command::Switchboards(addresses) => {
                 self.addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+            }
+            Command::PreferOthers => {
+                if !self.addresses.is_empty() {
+                    self.addresses.rotate_left(1);
+                }
+            }
+            Command::Ping => {
+                // The next turn, which commands always bring, writes it.
+                if let Link::Up(connection) = link {
+                    connection.ping();
+                }
             }
             Command::Disconnect => {
                 self.connecting = None;

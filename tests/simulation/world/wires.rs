@@ -92,7 +92,13 @@ impl World {
                 let wait = if self.seats[who].cut_off { NO_ANSWER } else { line.delay * 3 };
                 self.put(self.now + wait, Happening::Connect(who));
             }
-            Command::Switchboards(_) => {}
+            Command::Switchboards(_) | Command::PreferOthers => {}
+            Command::Ping => {
+                if let Some(at) = self.seats[who].wire {
+                    let wait = self.seats[who].line.delay * 2;
+                    self.put(self.now + wait, Happening::Pong(at));
+                }
+            }
             Command::Disconnect => self.hang_up(who),
         }
     }
@@ -109,7 +115,7 @@ impl World {
         let now = self.clock(who);
         let Some(agent) = &mut self.seats[who].agent else { return };
         let address = ADDRESS.to_owned();
-        agent.handle_connected(Connected { binding: Binding::None, address, pin: None, vouched: false }, now);
+        agent.handle_connected(Connected { binding: Binding::None, address, pin: None, vouched: false, others: 0 }, now);
         let nonce = self.dice.seed();
         let link = self.switchboard.handle_open(self.switchboard_clock(), None, Binding::None, nonce);
         let at = self.wires.len();
@@ -216,6 +222,20 @@ impl World {
         }
         self.settle(who);
         self.pump_switchboard(at);
+    }
+
+    /// The switchboard's answer to the agent's ping.
+    pub(super) fn pong(&mut self, at: usize) {
+        let wire = &self.wires[at];
+        let who = wire.who;
+        if wire.dead || !wire.open_at_agent || !wire.open_at_switchboard || !self.seats[who].reads_socket {
+            return;
+        }
+        let now = self.clock(who);
+        if let Some(agent) = &mut self.seats[who].agent {
+            agent.handle_heard(now);
+        }
+        self.settle(who);
     }
 
     /// The WebSocket's ping, and the agent's pong.
