@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .peer import Peer, Roster
 
 
-
 @dataclass(frozen=True, slots=True)
 class Rights:
     """What an invite grants, and a certificate proves to every peer.

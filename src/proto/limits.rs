@@ -56,7 +56,7 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a switchboard sends a WebSocket ping. Default; below the 30 s after which common NATs forget a connection.
 pub const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Silence after which a side treats the link as dead. Default; two pings lost, and some.
+/// Silence after which a switchboard treats a link as dead. Default; two pings lost, and some. Agents notice sooner, by pings of their own.
 pub const LINK_SILENCE: Duration = Duration::from_secs(50);
 
 /// Frames that wait in one lane of a link. Default; with small frames this is the bound that bites.

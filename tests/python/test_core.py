@@ -53,11 +53,11 @@ def switchboard(request: pytest.FixtureRequest) -> Iterator[_core.Switchboard]:
 @pytest.fixture
 def pair(switchboard: _core.Switchboard) -> Iterator[tuple[Driver, Driver]]:
     review = ("review", ("code",), 2, b'{"name": "review", "description": "", "input": null, "output": null}')
-    host = Driver(_core.Agent.host("planner", switchboard=switchboard.url))
+    host = Driver(_core.Agent.host("planner", switchboards=[switchboard.url]))
     host.wait(_core.EVENT_JOINED)
     token, ticket = host.core.invite(1, 60.0, (None, False, False, True), [switchboard.url])
     assert host.wait(_core.EVENT_INVITE)[1:] == (token, None)
-    guest = Driver(_core.Agent.join("coder", ticket=ticket, skills=[review]))
+    guest = Driver(_core.Agent.join("coder", ticket=ticket, switchboards=[switchboard.url], skills=[review]))
     guest.wait(_core.EVENT_JOINED)
     admitted = host.wait(_core.EVENT_ADMITTED)
     assert admitted[1] == token
@@ -200,7 +200,7 @@ def test_closing_is_told_once_and_refuses_everything_after(pair: tuple[Driver, D
     ],
 )
 def test_a_wrong_argument_is_refused(arguments: Any, error: type[Exception], switchboard: _core.Switchboard) -> None:
-    host = Driver(_core.Agent.host("planner", switchboard=switchboard.url))
+    host = Driver(_core.Agent.host("planner", switchboards=[switchboard.url]))
     host.wait(_core.EVENT_JOINED)
     with pytest.raises(error):
         host.core.send(*arguments)
@@ -211,7 +211,7 @@ def test_nobody_there_is_reported_and_tried_again() -> None:
     gone = _core.Switchboard(listen="127.0.0.1:0", plain=True)
     address = gone.url
     gone.close()
-    host = Driver(_core.Agent.host("planner", switchboard=address))
+    host = Driver(_core.Agent.host("planner", switchboards=[address]))
     for _ in range(2):
         _, error, retry_in = host.wait(_core.EVENT_LINK_LOST)
         assert type(error) in (exceptions.SwitchboardUnreachable, exceptions.ProtocolError, exceptions.LinkClosed)
@@ -223,11 +223,11 @@ def test_nobody_there_is_reported_and_tried_again() -> None:
 
 def test_an_agent_links_again_when_the_switchboard_is_back() -> None:
     switchboard = _core.Switchboard(listen="127.0.0.1:0", plain=True)
-    host = Driver(_core.Agent.host("planner", switchboard=switchboard.url))
+    host = Driver(_core.Agent.host("planner", switchboards=[switchboard.url]))
     host.wait(_core.EVENT_JOINED)
     _, ticket = host.core.invite(1, 60.0, (None, False, False, True), [switchboard.url])
     host.wait(_core.EVENT_INVITE)
-    guest = Driver(_core.Agent.join("coder", ticket=ticket))
+    guest = Driver(_core.Agent.join("coder", ticket=ticket, switchboards=[switchboard.url]))
     guest.wait(_core.EVENT_JOINED)
     host.wait(_core.EVENT_ADMITTED)
     switchboard.close()
@@ -257,13 +257,13 @@ def again(host: str, port: int) -> _core.Switchboard:
 
 
 def test_the_address_that_answers_is_taken(switchboard: _core.Switchboard) -> None:
-    host = Driver(_core.Agent.host("planner", switchboard=switchboard.url))
+    host = Driver(_core.Agent.host("planner", switchboards=[switchboard.url]))
     host.wait(_core.EVENT_JOINED)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         addresses = ["ws://127.0.0.1:1", f"ws://127.0.0.1:{deaf.getsockname()[1]}", switchboard.url]
         _, ticket = host.core.invite(1, 60.0, (None, False, False, True), addresses)
         host.wait(_core.EVENT_INVITE)
-        guest = Driver(_core.Agent.join("coder", ticket=ticket))
+        guest = Driver(_core.Agent.join("coder", ticket=ticket, switchboards=[switchboard.url]))
         assert guest.wait(_core.EVENT_LINKED)[1] == switchboard.url
     for agent in (host, guest):
         agent.core.close()
@@ -274,12 +274,12 @@ def test_a_certificate_that_nobody_vouches_for_is_shown_with_its_pin() -> None:
     # Linux connects this to itself, but it is no loopback address.
     address = f"wss://0.0.0.0:{switchboard.port}"
     other = "a" * 52
-    host = Driver(_core.Agent.host("planner", switchboard=f"{address}#{other}"))
+    host = Driver(_core.Agent.host("planner", switchboards=[f"{address}#{other}"]))
     error = host.wait(_core.EVENT_LINK_LOST)[1]
     assert type(error) is exceptions.UntrustedSwitchboard
     assert (error.address, error.pin, error.expected) == (address, switchboard.pin, other)
     host.core.close()
-    host = Driver(_core.Agent.host("planner", switchboard=f"{address}#{switchboard.pin}"))
+    host = Driver(_core.Agent.host("planner", switchboards=[f"{address}#{switchboard.pin}"]))
     host.wait(_core.EVENT_JOINED)
     host.core.close()
     switchboard.close()
@@ -297,7 +297,7 @@ def test_something_else_at_the_address_is_a_protocol_error() -> None:
 
         web = threading.Thread(target=answer)
         web.start()
-        host = Driver(_core.Agent.host("planner", switchboard=f"ws://127.0.0.1:{port}"))
+        host = Driver(_core.Agent.host("planner", switchboards=[f"ws://127.0.0.1:{port}"]))
         assert type(host.wait(_core.EVENT_LINK_LOST)[1]) is exceptions.ProtocolError
         host.core.close()
         web.join()
@@ -307,7 +307,7 @@ def test_a_program_that_forgets_to_close_ends_without_noise() -> None:
     program = """
 from a2alinker import _core
 switchboard = _core.Switchboard(listen="127.0.0.1:0")
-agent = _core.Agent.host("planner", switchboard=switchboard.url)
+agent = _core.Agent.host("planner", switchboards=[switchboard.url])
 agent.set_waker(lambda: None)
 while not any(event[0] == _core.EVENT_JOINED for event in agent.drain()):
     agent.flush()
@@ -318,11 +318,11 @@ while not any(event[0] == _core.EVENT_JOINED for event in agent.drain()):
 
 def test_a_wrong_address_or_ticket_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError):
-        _core.Agent.host("planner", switchboard="http://relay.example")
+        _core.Agent.host("planner", switchboards=["http://relay.example"])
     with pytest.raises(ConfigurationError):
-        _core.Agent.host("plan ner", switchboard="ws://127.0.0.1:1")
+        _core.Agent.host("plan ner", switchboards=["ws://127.0.0.1:1"])
     with pytest.raises(InviteDamaged):
-        _core.Agent.join("coder", ticket="a2alt_nonsense")
+        _core.Agent.join("coder", ticket="a2alt_nonsense", switchboards=[])
     with pytest.raises(InviteDamaged):
         _core.ticket_info("7-lantern-otter-basil")
 
@@ -340,7 +340,7 @@ def test_every_error_has_its_exception() -> None:
 
 
 def test_a_forked_child_refuses_instead_of_hanging(switchboard: _core.Switchboard) -> None:
-    host = Driver(_core.Agent.host("planner", switchboard=switchboard.url))
+    host = Driver(_core.Agent.host("planner", switchboards=[switchboard.url]))
     host.wait(_core.EVENT_JOINED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks among threads
@@ -382,7 +382,7 @@ def refuses_everything(core: _core.Agent, switchboard: _core.Switchboard) -> int
         lambda: core.invite(1, 1.0, (None, False, False, True), []),
         lambda: core.revoke(1),
         lambda: core.set_waker(print),
-        lambda: _core.Agent.host("child", switchboard="ws://127.0.0.1:1"),
+        lambda: _core.Agent.host("child", switchboards=["ws://127.0.0.1:1"]),
         lambda: _core.Switchboard(listen="127.0.0.1:0"),
     ]
     failures = int(_core.runtime_alive())
