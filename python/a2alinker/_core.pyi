@@ -1,6 +1,6 @@
 """Types of the native module: the state machines of `src/`, driven by one tokio runtime per process.
 
-Nothing here waits. What takes time answers later with an event, and all events of an agent cross in batches: `wake_fd` turns readable
+Nothing here waits, `probe` excepted. What takes time answers later with an event, and all events of an agent cross in batches: `wake_fd` turns readable
 when the first one is queued, and `drain` takes them. The public API is in the Python modules beside this file.
 """
 
@@ -44,6 +44,7 @@ __all__ = [
     "decode_body",
     "encode_body",
     "new_key",
+    "probe",
     "runtime_alive",
     "ticket_info",
 ]
@@ -249,6 +250,10 @@ class Switchboard:
 
 def new_key(path: str) -> str: ...  # writes a fresh private key (0600, never overwrites), returns the pin
 def ticket_info(text: str) -> dict[str, Any]: ...  # addresses, expiry_ms, counted, swarm; raises InviteError
+
+# Goes the way to a switchboard as an agent would, and tells what it saw: see src/net/probe.rs. Blocks; raises ConfigurationError for an
+# address or ca_file that can't be used, for all else there is "error" with stage, kind and text.
+def probe(address: str, *, ca_file: str | None = None, timeout: float = 10.0) -> dict[str, Any]: ...
 def encode_body(body: object) -> tuple[int, bytes]: ...  # content type and bytes; raises BodyError
 def decode_body(content_type: int, data: bytes) -> object: ...
 def _error_samples() -> list[Exception]: ...  # one of each kind that this module raises, for the tests

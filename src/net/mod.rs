@@ -8,6 +8,7 @@
 //! - [`tls`]: certificates, keys and pins of both sides
 //! - [`ws`]: one established link as a [`ws::Connection`] of binary frames, the same for client and switchboard
 //! - [`dial`]: from the name of a switchboard to a TCP connection (feature `client`); [`proxy`]: HTTP proxies on that way
+//! - [`probe`]: what can be seen on the way to a switchboard, for whoever looks for what is wrong on it (feature `client`)
 //! - [`client`]: the task of an agent (feature `client`)
 //! - [`server`]: the switchboard's tasks (feature `server`)
 //! - [`os`]: calls that differ between operating systems, each with a portable fallback
@@ -19,6 +20,8 @@ pub mod client;
 pub mod dial;
 mod error;
 pub mod os;
+#[cfg(feature = "client")]
+pub mod probe;
 #[cfg(feature = "client")]
 pub mod proxy;
 #[cfg(feature = "server")]

@@ -28,7 +28,7 @@ mod tests;
 #[cfg(feature = "client")]
 pub use client::{Acceptance, Certificate, Trust};
 #[cfg(feature = "client")]
-pub(super) use client::{client_config, connect_error};
+pub(super) use client::{client_config, connect_error, judge, server_name};
 #[cfg(feature = "server")]
 pub use keys::{KeySource, ServerTls};
 

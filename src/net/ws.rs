@@ -36,11 +36,12 @@ use super::dial::{Outbound, dial};
 #[cfg(feature = "client")]
 use super::proxy::ProxyProblem;
 #[cfg(feature = "client")]
-use super::tls::{Acceptance, Certificate};
+use super::tls::{Acceptance, Certificate, Trust};
 use super::{Error, os, tls};
 use crate::proto::Binding;
 use framing::{Decoder, Encoder, Received, Side};
-use transport::{Handshaking, Transport};
+use transport::Handshaking;
+pub(super) use transport::Transport;
 
 /// Name and version of the protocol in the WebSocket handshake.
 pub const SUBPROTOCOL: &str = "a2alinker.1";
@@ -261,24 +262,34 @@ pub async fn connect(address: &Address, outbound: &Outbound, acceptance: Accepta
 
 #[cfg(feature = "client")]
 async fn connect_unbounded(address: &Address, outbound: &Outbound, acceptance: Acceptance) -> Result<Connection, Error> {
-    let shown = address.without_pin();
     let stream = dial(address, &outbound.proxies).await?;
-    let mut certificate = None;
-    let transport = if address.secure {
-        let (config, verifier) = tls::client_config(address, &outbound.trust, acceptance)?;
-        let name = rustls::pki_types::ServerName::try_from(address.host.clone()).map_err(|_| Error::Address {
-            text: address.to_string(),
-            problem: "the host is no name that a certificate can have",
-        })?;
-        let stream = tokio_rustls::TlsConnector::from(config)
-            .connect(name, stream)
-            .await
-            .map_err(|error| tls::connect_error(address, error))?;
-        certificate = verifier.seen();
-        Transport::Tls(Box::new(stream.into()))
-    } else {
-        Transport::Plain(stream)
-    };
+    let (transport, certificate) = encrypt(stream, address, &outbound.trust, acceptance).await?;
+    Ok(Connection { certificate, ..upgrade(transport, address).await? })
+}
+
+/// Opens TLS on `stream`, if the address wants it.
+#[cfg(feature = "client")]
+pub(super) async fn encrypt(
+    stream: TcpStream,
+    address: &Address,
+    trust: &Trust,
+    acceptance: Acceptance,
+) -> Result<(Transport, Option<Certificate>), Error> {
+    if !address.secure {
+        return Ok((Transport::Plain(stream), None));
+    }
+    let (config, verifier) = tls::client_config(address, trust, acceptance)?;
+    let stream = tokio_rustls::TlsConnector::from(config)
+        .connect(tls::server_name(address)?, stream)
+        .await
+        .map_err(|error| tls::connect_error(address, error))?;
+    Ok((Transport::Tls(Box::new(stream.into())), verifier.seen()))
+}
+
+/// Asks for WebSocket and our subprotocol.
+#[cfg(feature = "client")]
+pub(super) async fn upgrade(transport: Transport, address: &Address) -> Result<Connection, Error> {
+    let shown = address.without_pin();
     let not_a_switchboard = |error: WsError| match error {
         WsError::Io(source) => Error::Unreachable { address: shown.clone(), source },
         other => Error::NotASwitchboard { address: shown.clone(), reason: other.to_string() },
@@ -289,7 +300,7 @@ async fn connect_unbounded(address: &Address, outbound: &Outbound, acceptance: A
     let (socket, _) = tokio_tungstenite::client_async_with_config(request, Handshaking::new(transport), Some(handshake_config()))
         .await
         .map_err(not_a_switchboard)?;
-    Ok(Connection { certificate, ..Connection::new(socket, Side::Client) })
+    Ok(Connection::new(socket, Side::Client))
 }
 
 /// Takes the switchboard's side of the handshakes on an accepted socket. The caller bounds the time.

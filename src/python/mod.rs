@@ -9,6 +9,7 @@ mod body;
 mod errors;
 mod events;
 mod peer;
+mod probe;
 mod receipt;
 mod runtime;
 mod switchboard;
@@ -31,8 +32,8 @@ mod _core {
 
     #[pymodule_export]
     use super::{
-        agent::Agent, decode_body, encode_body, errors::_error_samples, new_key, peer::PeerInfo, receipt::Receipt, runtime_alive,
-        switchboard::Switchboard, ticket_info,
+        agent::Agent, decode_body, encode_body, errors::_error_samples, new_key, peer::PeerInfo, probe::probe, receipt::Receipt,
+        runtime_alive, switchboard::Switchboard, ticket_info,
     };
 
     #[pymodule_init]

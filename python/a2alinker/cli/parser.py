@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _peers(commands)
     for name, text in DELEGATED.items():
         commands.add_parser(name, help=text, add_help=False)
+    _doctor(commands)
     _version(commands)
     _completions(commands)
     return whole
@@ -151,6 +152,18 @@ def _peers(commands: Commands) -> None:
     command = _command(commands, "peers", "peers:main", "list the other agents of the swarm", _member())
     command.add_argument("--all", action="store_true", help="also those that are gone")
     command.add_argument("--watch", action="store_true", help="go on, and tell who comes and goes")
+
+
+def _doctor(commands: Commands) -> None:
+    command = _command(
+        commands,
+        "doctor",
+        "doctor:main",
+        "find what is wrong on the way to a switchboard",
+        _link(),
+        more="Ends with 1 if something has to change.",
+    )
+    command.add_argument("address", metavar="ADDRESS", nargs="?", help="the switchboard (default: --switchboard)")
 
 
 def _version(commands: Commands) -> None:

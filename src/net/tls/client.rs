@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio_rustls::rustls;
 
@@ -58,7 +59,56 @@ impl Trust {
         };
         self.given.clone().unwrap_or_else(|| SYSTEM.get_or_init(load).clone())
     }
+
+    fn vouches_for(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<(), rustls::Error> {
+        WebPkiServerVerifier::builder_with_provider(self.roots(), provider.clone())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?
+            .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+            .map(|_| ())
+    }
 }
+
+/// What the authorities say of a certificate, whether or not anybody has to ask them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::net) struct Judgement {
+    /// Why they don't vouch for it; none if they do.
+    pub(in crate::net) refusal: Option<String>,
+    /// When it ends, in Unix seconds, if it can be read.
+    pub(in crate::net) expiry: Option<u64>,
+}
+
+/// Asks the authorities about a chain, the certificate of `address` first.
+pub(in crate::net) fn judge(address: &Address, trust: &Trust, chain: &[CertificateDer<'_>]) -> Result<Judgement, Error> {
+    let (name, provider) = (server_name(address)?, crypto_provider());
+    let Some((end_entity, intermediates)) = chain.split_first() else {
+        return Ok(Judgement { refusal: Some("it showed none".to_owned()), expiry: None });
+    };
+    let at = |now| trust.vouches_for(end_entity, intermediates, &name, &[], now, &provider);
+    // Its own time is looked at before anything else, so one that is over tells when that was.
+    let expiry = match at(UnixTime::since_unix_epoch(FAR_FUTURE)) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => Some(not_after.as_secs()),
+        _ => None,
+    };
+    Ok(Judgement { refusal: at(UnixTime::now()).err().map(|error| error.to_string()), expiry })
+}
+
+/// The name that the certificate of `address` has to be for.
+pub(in crate::net) fn server_name(address: &Address) -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(address.host.clone())
+        .map_err(|_| Error::Address { text: address.to_string(), problem: "the host is no name that a certificate can have" })
+}
+
+/// When every certificate is over that says when: the year 9999, which RFC 5280 has certificates say that don't, less a day.
+const FAR_FUTURE: Duration = Duration::from_secs(253_402_214_400);
 
 /// Which certificates are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,19 +231,14 @@ impl ServerCertVerifier for Verifier {
         } else if self.on_loopback {
             false
         } else {
-            let judged = WebPkiServerVerifier::builder_with_provider(self.trust.roots(), self.provider.clone())
-                .build()
-                .map_err(|error| error.to_string())
-                .and_then(|roots| {
-                    roots
-                        .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-                        .map_err(|error| error.to_string())
-                });
+            let judged = self.trust.vouches_for(end_entity, intermediates, server_name, ocsp_response, now, &self.provider);
             match (judged, self.acceptance) {
-                (Ok(_), _) => true,
+                (Ok(()), _) => true,
                 (Err(_), Acceptance::Any) => false,
                 (Err(reason), Acceptance::Vouched) => {
-                    return Err(CertificateError::Other(OtherError(Arc::new(Untrusted { seen, reason }))).into());
+                    return Err(
+                        CertificateError::Other(OtherError(Arc::new(Untrusted { seen, reason: reason.to_string() }))).into()
+                    );
                 }
             }
         };

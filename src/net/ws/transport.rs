@@ -11,7 +11,7 @@ use tokio_rustls::TlsStream;
 
 /// TCP, or TLS over it.
 #[derive(Debug)]
-pub(super) enum Transport {
+pub(in crate::net) enum Transport {
     Plain(TcpStream),
     /// Boxed: rustls keeps a kilobyte in place.
     Tls(Box<TlsStream<TcpStream>>),
