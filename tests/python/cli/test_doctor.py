@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import ways
-from ways import DAY, NAME
 
 import a2alinker
+import ways
 from a2alinker import cli
 from a2alinker.cli import checks
+from ways import DAY, NAME
 
 
 class Finding(NamedTuple):
