@@ -22,7 +22,7 @@ unexport CONDA_PREFIX
 RUST := Cargo.toml Cargo.lock $(shell find src benches -name '*.rs')
 PYTHON := $(shell find python tests examples -name '*.py' -o -name '*.pyi' 2>/dev/null)
 
-.PHONY: build demo test bench soak lint fmt controls deny clean
+.PHONY: build demo test bench bench-links figures soak lint fmt controls deny clean
 .PHONY: test-rust test-python lint-rust lint-python
 
 build: $(STAMPS)/build
@@ -33,6 +33,16 @@ demo: build
 
 bench: build $(STAMPS)/bench
 	@$(BIN)/a2alinker bench $(ARGS)
+
+# What an idle link costs a switchboard, and how long connecting takes.
+bench-links: $(STAMPS)/bench
+	@target/release/examples/idle_links $(ARGS)
+
+# What a2alinker costs besides: time to import, memory of a client, size of the wheel.
+figures: build
+	@$(BIN)/a2alinker bench --figures
+	$(BIN)/maturin build --quiet --release --locked --out target/wheels
+	du --apparent-size --block-size=K target/wheels/*.whl
 
 test: lint test-rust test-python controls
 
@@ -88,5 +98,6 @@ $(STAMPS)/build: $(STAMPS)/venv pyproject.toml README.md $(RUST)
 	touch $@
 
 $(STAMPS)/bench: $(RUST)
-	@cargo build --quiet --locked --release --no-default-features --features client,server --example bare_relay
+	@cargo build --quiet --locked --release --no-default-features --features client,server --example bare_relay --example idle_links \
+		--bin a2alinker-switchboard
 	mkdir -p $(STAMPS) && touch $@

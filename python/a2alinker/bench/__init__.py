@@ -7,6 +7,7 @@ runs of all paths take turns and the median of each is compared with the median 
     peers.py      the two agent processes
     paths.py      the paths a message can take: through the switchboard with TLS and without, through the bare relay
     nats.py       the same with nats-py and nats-server, if asked for
+    figures.py    import time and memory, if asked for
     workloads.py  what is measured
     results.py    medians, ratios, the table and the JSON
 """
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, default=2.0, help="how long one run lasts (default: %(default)s)")
     made.add_argument("--workload", action="append", choices=list(WORKLOADS), help="only this one; may be given several times")
     made.add_argument("--bare", type=Path, default=BARE_RELAY, help="the bare relay's program (default: %(default)s, if it is there)")
+    made.add_argument("--figures", action="store_true", help="measure import time and a client's memory instead")
     made.add_argument("--against", choices=["nats"], help="in the same rounds also NATS; needs: pip install 'a2alinker[bench]'")
     made.add_argument("--json", type=Path, metavar="FILE", help="write every single run and the machine's load, - for standard output")
     return made
@@ -51,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error("--rounds and --seconds are above 0")
 
     try:
+        if options.figures:
+            from .figures import figures
+
+            print(*asyncio.run(figures()), sep="\n")
+            return 0
         results = asyncio.run(run(options))
     except ProcessError as failure:
         print(f"a2alinker bench: {failure}", file=sys.stderr)

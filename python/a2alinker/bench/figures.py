@@ -1,0 +1,102 @@
+"""What a2alinker costs besides time for messages: `a2alinker bench --figures`.
+
+Each figure is of fresh processes, as it depends on what a process has done before. What a switchboard needs is measured by
+benches/idle_links.rs.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import a2alinker
+
+from .._processes import ProcessError, python, switchboard
+from .paths import said
+from .peers import tell
+
+IMPORTS: Final = 21  # of which the median is taken
+MESSAGES: Final = 20  # that a client has exchanged before its memory is measured
+
+TIMED_IMPORT: Final = """
+import sys, time
+begin, cpu = time.perf_counter(), time.process_time()
+__import__(sys.argv[1])
+print(time.perf_counter() - begin, time.process_time() - cpu)
+"""
+BARE: Final = "import os, pathlib; print(int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE'))"
+
+
+def resident() -> int:
+    """Returns the resident memory of this process in bytes; Linux alone tells it so."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def figures() -> list[str]:
+    """Measures, and returns lines to print.
+
+    Raises:
+        ProcessError: a process ended before its time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        # A copy, so that bytecode is where it should be and nowhere else.
+        shutil.copytree(Path(a2alinker.__file__).parent, Path(folder) / "a2alinker", ignore=shutil.ignore_patterns("__pycache__"))
+        alone = await imports("asyncio", folder, bytecode=True)
+        uncached = await imports("a2alinker", folder, bytecode=False)
+        cached = await imports("a2alinker", folder, bytecode=True)
+    client, bare = await client_memory(), int(await printed("-c", BARE))
+    return [
+        f"import asyncio, to compare   {alone}",
+        f"import a2alinker             {cached}",
+        f"  without bytecode of it     {uncached}",
+        f"client after {MESSAGES} messages    {(client - bare) / 2**20:10.1f} MiB over bare Python, which has {bare / 2**20:.1f} MiB",
+    ]
+
+
+async def imports(module: str, folder: str, *, bytecode: bool) -> str:
+    """The median time and processor time of an import from a folder, after one that may write bytecode there."""
+    environment = {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "" if bytecode else "1"}
+    runs = [(await printed("-c", TIMED_IMPORT, module, environment=environment)).split() for _ in range(IMPORTS + 1)]
+    wall, cpu = (median(float(run[column]) for run in runs[1:]) * 1e3 for column in (0, 1))
+    return f"{wall:10.0f} ms median of {IMPORTS}, {cpu:.0f} ms of processor"
+
+
+async def client_memory() -> int:
+    """The resident memory of a process whose agent has joined and answered some messages."""
+    async with switchboard() as (address, _), a2alinker.host("figures", switchboard=address) as agent:
+        ticket = str(await agent.invite(kind="ticket", local=True))
+        async with python("-m", __name__, environment={"A2ALINKER_TICKET": ticket}) as process:
+            client = await agent.wait_for(name="client", timeout=30)
+            for _ in range(MESSAGES):
+                await agent.request(client, bytes(256))
+            return int((await said(process))["resident"])
+
+
+async def client() -> None:
+    """Answers messages, and tells the process's memory after the last."""
+    async with a2alinker.join("client") as agent:
+        answered = 0
+        async for message in agent:
+            await message.reply(message.body)
+            answered += 1
+            if answered == MESSAGES:
+                tell(resident=resident())
+
+
+async def printed(*arguments: str, environment: dict[str, str] | None = None) -> str:
+    """What a Python process prints."""
+    async with python(*arguments, environment=environment) as process:
+        assert process.stdout is not None  # a pipe was asked for
+        text = (await process.stdout.read()).decode()
+    if not text:
+        raise ProcessError(f"{sys.executable} printed nothing")
+    return text
+
+
+if __name__ == "__main__":
+    asyncio.run(client())
