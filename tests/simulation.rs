@@ -25,6 +25,7 @@ mod simulation {
         mod admission;
         mod calls;
         mod delivery;
+        mod paths;
         mod sessions;
     }
 }

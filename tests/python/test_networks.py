@@ -3,14 +3,18 @@
 import asyncio
 import base64
 import contextlib
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 import a2alinker
 from a2alinker import ConfigurationError, LinkUp, NotReachable, ProxyRefused, Switchboard, SwitchboardUnreachable
 from a2alinker.invite import reachable
+from authority import Authority
 from swarms import next_message
 
 ANYWHERE = "0.0.0.0"  # this machine by an address that isn't loopback, so that a proxy is used
@@ -156,3 +160,17 @@ def test_addresses_that_others_cannot_use_are_no_invites(host: str) -> None:
 @pytest.mark.parametrize("host", ["relay.example", "10.0.0.1", "[2001:db8::7]", "[fd00::7]", socket.gethostname(), "localhost.example"])
 def test_names_and_addresses_of_networks_may_be_of_use_to_others(host: str) -> None:
     assert reachable([f"wss://{host}:7447"]) == [f"wss://{host}:7447"]
+
+
+async def test_the_authorities_of_ssl_cert_file_are_the_system_s(tmp_path: Path) -> None:
+    authority = Authority()
+    chain, key = authority.issue(tmp_path, ANYWHERE)
+    program = "import sys; from a2alinker import sync; sync.host('host', switchboard=sys.argv[1]).close()"
+    async with Switchboard(f"{ANYWHERE}:0", certificate_file=str(chain), private_key_file=str(key)) as switchboard:
+        for variables, ending in (({"SSL_CERT_FILE": str(authority.file(tmp_path))}, 0), ({}, 1)):
+            arguments = ("-c", program, f"wss://{ANYWHERE}:{switchboard.port}")
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *arguments, env={**os.environ, **variables}, stderr=asyncio.subprocess.PIPE
+            )
+            _, errors = await process.communicate()
+            assert (process.returncode, b"UntrustedSwitchboard" in errors) == (ending, ending == 1), errors

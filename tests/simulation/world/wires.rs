@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use a2alinker::agent::{Command, ConnectFailure, Connected, LinkError};
+use a2alinker::agent::{Command, ConnectFailure, Connected, LinkError, PathChange};
 use a2alinker::proto::limits::{LINK_SILENCE, PING_INTERVAL};
 use a2alinker::proto::{
     Binding, Bounce, BounceReason, DataFrame, LabelChanges, Lane, Now, OuterHeader, OuterKind, ServerFrame, SessionId,
@@ -42,6 +42,13 @@ impl World {
         if matches!(notice, Notice::Both | Notice::Switchboard) {
             self.put(self.now + second, Happening::SwitchboardLearns(at));
         }
+    }
+
+    /// The system tells an agent that its network changed.
+    pub fn change_path(&mut self, who: Who, change: PathChange) {
+        let now = self.clock(who);
+        self.seats[who].agent.as_mut().expect("it lives").handle_path_change(change, now);
+        self.settle(who);
     }
 
     /// Nothing passes between an agent and the switchboard until [`World::rejoin`].
