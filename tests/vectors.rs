@@ -1,5 +1,5 @@
-//! Cryptographic vectors: the primitives against their specifications, our seals against pinned bytes, and the pinned bytes against a second
-//! implementation that was written from PROTOCOL.md alone.
+//! Cryptographic vectors: the primitives against their specifications, our seals against pinned bytes, the pinned bytes against what
+//! PROTOCOL.md says of them, and what a second implementation made against ours.
 //!
 //! The data is in `tests/vectors/`. Pinned files are made with `Random::counting()`, so that any implementation can make them.
 
@@ -9,6 +9,8 @@
 mod by_the_page;
 #[path = "vectors/format.rs"]
 mod format;
+#[path = "vectors/independent.rs"]
+mod independent;
 #[path = "vectors/pairing.rs"]
 mod pairing;
 

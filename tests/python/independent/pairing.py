@@ -24,7 +24,7 @@ class Code:
     @classmethod
     def parse(cls, text: str) -> "Code":
         slot, _, words = text.strip().lower().partition("-")
-        if not slot.isdecimal() or words.count("-") != 2:
+        if not slot.isdecimal() or words.count("-") < 2:
             raise Malformed("not a code")
         return cls(int(slot), words)
 
@@ -64,8 +64,8 @@ class Keys:
         return self._derived("ticket")
 
 
-def _frame(exchange: bytes, destination: bytes, content: bytes, expiry: int) -> DataFrame:
-    return DataFrame(OuterHeader(Kind.PAIRING, Lane.URGENT, destination, exchange, expiry=expiry), content)
+def _frame(exchange: bytes, destination: bytes, content: bytes) -> DataFrame:
+    return DataFrame(OuterHeader(Kind.PAIRING, Lane.URGENT, destination, exchange), content)
 
 
 def encode_offer(founder: bytes, v: bytes, expiry: int, addresses: tuple[str, ...]) -> bytes:
@@ -75,10 +75,9 @@ def encode_offer(founder: bytes, v: bytes, expiry: int, addresses: tuple[str, ..
 class Joiner:
     """The side that was told the code: `ask` goes out, `confirm` answers the Tell, `ticket` takes the Offer."""
 
-    def __init__(self, code: Code, random: Random, *, exchange: bytes = b"", expiry: int = 0) -> None:
+    def __init__(self, code: Code, random: Random) -> None:
         self._code = code
-        self._exchange = exchange or random(16)
-        self._expiry = expiry
+        self._exchange = random(16)
         a, b = code.identities
         self._spake2 = SPAKE2_A(code.words.encode(), idA=a, idB=b, entropy_f=little_endian(random))
         self._message: bytes = self._spake2.start()
@@ -118,7 +117,7 @@ class Joiner:
         return Ticket(self._keys.secret, founder, v, expiry, addresses)
 
     def _send(self, content: bytes) -> DataFrame:
-        return _frame(self._exchange, slot_label(self._code.slot), content, self._expiry)
+        return _frame(self._exchange, slot_label(self._code.slot), content)
 
     def _received(self, frame: DataFrame, kind: int) -> Reader:
         fields = Reader(frame.sealed)
@@ -130,13 +129,13 @@ class Joiner:
 class Inviter:
     """The side that made the code, in one exchange: `tell` answers the Ask, `offer` the Confirm."""
 
-    def __init__(self, code: Code, ask: DataFrame, random: Random, *, expiry: int = 0) -> None:
+    def __init__(self, code: Code, ask: DataFrame, random: Random) -> None:
         fields = Reader(ask.sealed)
         if ask.header.kind != Kind.PAIRING or fields.u8() != ASK:
             raise Forged("not an Ask")
         message_a = fields.take(SPAKE2_MESSAGE)
         fields.end()
-        self._exchange, self._expiry = ask.header.session, expiry
+        self._exchange = ask.header.session
         a, b = code.identities
         spake2 = SPAKE2_B(code.words.encode(), idA=a, idB=b, entropy_f=little_endian(random))
         self._message: bytes = spake2.start()
@@ -148,7 +147,7 @@ class Inviter:
         return self._keys.secret
 
     def tell(self, destination: bytes) -> DataFrame:
-        return _frame(self._exchange, destination, u8(TELL) + self._message, self._expiry)
+        return _frame(self._exchange, destination, u8(TELL) + self._message)
 
     def check(self, confirm: DataFrame) -> tuple[int, bytes, bytes]:
         """Gives `vouched`, the pin and the confirmation of a Confirm that is right. A wrong one is the one guess: the code is burnt."""
@@ -162,7 +161,7 @@ class Inviter:
         return vouched, pin, confirmation
 
     def offer(self, destination: bytes, confirmation: bytes, offer: bytes, status: int = PAIRED) -> DataFrame:
-        header = OuterHeader(Kind.PAIRING, Lane.URGENT, destination, self._exchange, expiry=self._expiry)
+        header = OuterHeader(Kind.PAIRING, Lane.URGENT, destination, self._exchange)
         sealed = self._keys.seal_offer(header.encode(), offer) if status == PAIRED else b""
         proof = self._keys.confirmation_b(status, confirmation, sealed)
         return DataFrame(header, u8(OFFER) + u8(status) + proof + sealed)

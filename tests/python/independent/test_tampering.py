@@ -139,7 +139,7 @@ def test_a_window_takes_each_counter_once() -> None:
 
 
 def test_a_pairing(swarm: Swarm) -> None:
-    code = pairing.Code.parse("42-unlit-otter-basil")
+    code = pairing.Code.parse("42-walrus-lantern-aardvark")
     joiner = pairing.Joiner(code, Counting())
     inviter = pairing.Inviter(code, joiner.ask, Counting())
     confirm = joiner.confirm(inviter.tell(bytes(16)), vouched=0, pin=bytes(32))
@@ -153,16 +153,16 @@ def test_a_pairing(swarm: Swarm) -> None:
             pairing.Joiner(code, Counting()).ticket(offer)
 
 
-@pytest.mark.parametrize("words", ["unlit-otter-basin", "otter-unlit-basil"])
+@pytest.mark.parametrize("words", ["walrus-lantern-abandoned", "lantern-walrus-aardvark"])
 def test_wrong_words_pair_nobody(words: str) -> None:
     joiner = pairing.Joiner(pairing.Code(42, words), Counting())
-    inviter = pairing.Inviter(pairing.Code(42, "unlit-otter-basil"), joiner.ask, Counting())
+    inviter = pairing.Inviter(pairing.Code(42, "walrus-lantern-aardvark"), joiner.ask, Counting())
     with pytest.raises(Refused, match="wrong"):
         inviter.check(joiner.confirm(inviter.tell(bytes(16)), vouched=0, pin=bytes(32)))
 
 
 def test_a_message_of_spake2_that_was_changed_pairs_nobody() -> None:
-    code = pairing.Code.parse("42-unlit-otter-basil")
+    code = pairing.Code.parse("42-walrus-lantern-aardvark")
     ask = pairing.Joiner(code, Counting()).ask
 
     def pair(ask: DataFrame) -> None:

@@ -6,9 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
-from independent import admission, handshake, hpke, keys, link, session, transcript, xwing
+from independent import admission, handshake, hpke, keys, link, pairing, session, transcript, xwing
 from independent.certificate import check_chain
-from independent.codec import base32, u16
+from independent.codec import Refused, base32, u16
 from independent.handshake import Greeting, Initiation
 from independent.members import Swarm
 from independent.outer import Lane
@@ -160,6 +160,36 @@ def test_an_admission_by_ticket_is_that_of_the_vectors() -> None:
     assert opened == answered
     assert link.check_link_chain(opened.link_chain, swarm.v, NOW) == joiner.link_key.public
     assert check_chain(opened.chain, swarm.f, NOW).name == asked.name
+
+
+def test_a_pairing_by_code_is_that_of_the_vectors() -> None:
+    random, cases = Counting(), read("pairing.txt")
+    pin, f, v = random(32), random(32), random(32)
+    code, source = pairing.Code.parse(cases["code"]["text"]), cases["offer"].hex("source")
+    assert (code.slot, code.words) == (int(cases["code"]["slot"]), cases["code"]["password"])
+    assert keys.slot_label(code.slot) == cases["code"].hex("slot label")
+    assert code.identities == (cases["code"]["idA"].encode(), cases["code"]["idB"].encode())
+
+    joiner = pairing.Joiner(code, random)
+    assert joiner.ask == cases["frames"].frame("ask")
+    inviter = pairing.Inviter(code, joiner.ask, random)
+    tell = inviter.tell(source)
+    assert tell == cases["frames"].frame("tell")
+    confirm = joiner.confirm(tell, vouched=0, pin=pin)
+    assert confirm == cases["frames"].frame("confirm")
+    assert inviter.check(confirm) == (0, pin, cases["confirm"].hex("confirmation A"))
+
+    plaintext = pairing.encode_offer(f, v, 1_790_000_600_000, ("wss://relay.example:7447", "ws://localhost:7447"))
+    assert plaintext == cases["offer"].hex("plaintext")
+    offer = inviter.offer(source, cases["confirm"].hex("confirmation A"), plaintext)
+    assert offer == cases["frames"].frame("offer")
+    assert joiner.ticket(offer).encode() == cases["ticket"].hex("bytes")
+    assert joiner.ticket(offer).mailbox == cases["ticket"].hex("mailbox")
+    assert inviter.secret == joiner.ticket(offer).secret == cases["keys"].hex("secret")
+    refusal = inviter.offer(source, cases["confirm"].hex("confirmation A"), b"", pairing.CERTIFICATE)
+    assert refusal == cases["frames"].frame("refusal for the certificate")
+    with pytest.raises(Refused, match="somebody stands between"):
+        joiner.ticket(refusal)
 
 
 def test_the_vectors_that_the_rust_code_reads_are_what_this_code_writes() -> None:

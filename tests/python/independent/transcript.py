@@ -133,17 +133,17 @@ def _admission(cases: Cases, swarm: Swarm, random: Counting) -> None:
 
 
 def _pairing(cases: Cases, swarm: Swarm, random: Counting) -> None:
-    code = pairing.Code.parse("42-unlit-otter-basil")
+    code = pairing.Code.parse("42-walrus-lantern-aardvark")
     skipped = random.position
-    joiner = pairing.Joiner(code, random, expiry=EXPIRY)
-    inviter = pairing.Inviter(code, joiner.ask, random, expiry=EXPIRY)
+    joiner = pairing.Joiner(code, random)
+    inviter = pairing.Inviter(code, joiner.ask, random)
     tell = inviter.tell(SOURCE)
     pin = h(b"certificate")
     confirm = joiner.confirm(tell, vouched=1, pin=pin)
     _, _, confirmation = inviter.check(confirm)
     offer = inviter.offer(SOURCE, confirmation, pairing.encode_offer(swarm.f, swarm.v, EXPIRY, ("wss://relay.example:7447",)))
     ticket = joiner.ticket(offer)
-    cases["code"] = {"random": f"{skipped}", "text": "42-unlit-otter-basil", "pin": pin}
+    cases["code"] = {"random": f"{skipped}", "text": "42-walrus-lantern-aardvark", "pin": pin}
     cases["ask"] = {"frame": joiner.ask.encode()}
     cases["tell"] = {"frame": tell.encode()}
     cases["confirm"] = {"frame": confirm.encode()}
