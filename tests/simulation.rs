@@ -6,6 +6,8 @@
 //! world         the machinery: agents, switchboard, wires, applications, one queue of happenings
 //! network       what a wire and a hostile relay do to frames;  application  what the programs on top do
 //! history       what applications saw;   checker   holds it against the guarantee (ARCHITECTURE.md)
+//! exploration   all orders of an attacker's moves at the opening of a session
+//! villain       a member that keeps to no rule;  memory   what a world holds
 //! scenarios     what is worth a name: the ways in which it went wrong once, or would be likely to
 //! ```
 //!
@@ -16,15 +18,19 @@ mod simulation {
     pub mod chaos;
     pub mod checker;
     pub mod dice;
+    pub mod exploration;
     pub mod history;
+    pub mod memory;
     pub mod network;
     pub mod siege;
+    pub mod villain;
     pub mod world;
 
     mod scenarios {
         mod admission;
         mod calls;
         mod delivery;
+        mod hostile_agents;
         mod paths;
         mod sessions;
     }
@@ -37,12 +43,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use simulation::checker::Violation;
 use simulation::world::World;
-use simulation::{chaos, siege};
+use simulation::{chaos, exploration, siege};
 
 /// What `cargo test` plays.
 const SEEDS: Range<u64> = 0..1_000;
 /// The same of sieges, which take longer: `make soak` plays more of them.
 const SIEGES: Range<u64> = 0..400;
+/// Moves of an attacker at the opening of a session, of which all orders are tried; A2ALINKER_DEPTH says otherwise.
+const DEPTH: usize = 2;
 /// Lines of the trace that a failure shows.
 const TRACE: usize = 400;
 
@@ -88,6 +96,14 @@ fn play_all(kind: Play, usual: Range<u64>) {
         let again = play(kind, seed, true).err().unwrap_or_default();
         panic!("seed {seed}: {text}\n\n{again}\nplay it again with A2ALINKER_SEEDS={seed}");
     }
+}
+
+#[test]
+fn every_way_to_open_a_session_keeps_the_guarantee_and_can_be_recovered_from() {
+    let depth = std::env::var("A2ALINKER_DEPTH").ok().map_or(DEPTH, |text| text.parse().expect("A2ALINKER_DEPTH is a number"));
+    let explored = exploration::explore(depth);
+    println!("{} states, {} ways of at most {depth} moves", explored.states, explored.ways);
+    assert!(explored.states > 50 && explored.ways > explored.states, "{explored:?}: the attacker has no choice");
 }
 
 #[test]

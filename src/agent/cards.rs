@@ -165,9 +165,16 @@ impl Member {
         let admits = self.membership.rights().admit;
         let linked = self.roster.peers().filter(|entry| entry.presence.is_linked());
         let others = linked.filter(|entry| admits || entry.card.member.rights.admit).map(|entry| entry.card.identity);
-        // Without a session, whoever opens one compares.
-        let others: Vec<AgentId> = others.filter(|id| self.peers.get(id).is_some_and(Peer::has_session)).collect();
-        others.into_iter().for_each(|id| self.send_roster(cx, id, None, now));
+        let others: Vec<AgentId> = others.collect();
+        for id in others {
+            let peer = self.peers.get(&id);
+            if peer.is_some_and(Peer::has_session) {
+                self.send_roster(cx, id, None, now);
+            } else if peer.is_none_or(|peer| !peer.wants_session(now)) {
+                // Without a session, whoever opens one compares.
+                self.introduce_to(cx, id, now);
+            }
+        }
     }
 
     /// The answer to an opener showed which cards the peer knows; where that differs, it hears which are known here.

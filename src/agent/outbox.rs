@@ -27,10 +27,15 @@ const EXPIRY_PAUSE: Duration = Duration::from_millis(50);
 /// Messages that may wait for a peer in a lane when the agent adds one of its own. Chosen: twice a full roster.
 const UNTRACKED_MAX: usize = 2_048;
 
+/// Messages that may be sent and unconfirmed in a lane when the agent adds one of its own. Chosen: more than the credit of all classes that an
+/// honest peer gives; one that gives more and confirms nothing must not fill the memory either.
+const UNTRACKED_UNDER_WAY_MAX: usize = 16_384;
+
 /// Handshake frames and one sealed frame a lane wait here. Chosen: an opener to each peer of a full roster, at 8 KiB.
 const STAGED: LaneLimits = LaneLimits { frames_per_lane: 2_048, bytes_per_lane: 16 << 20 };
 
 pub(super) struct Outbox {
+    /// Of the application's messages.
     pub(super) bytes: usize,
     pub(super) messages: usize,
     was_full: bool,
@@ -161,8 +166,11 @@ impl Member {
         let message = Outbound::new(token, header, body);
         let cost = message.cost();
         peer.send[lane.index()].push(message);
-        self.outbox.bytes += cost;
-        self.outbox.messages += 1;
+        // Its own words are bounded for each peer: one that takes nothing leaves the application all of its room.
+        if token != UNTRACKED {
+            self.outbox.bytes += cost;
+            self.outbox.messages += 1;
+        }
         self.outbox.note_expiry(expiry, now);
         if !linked && token != UNTRACKED {
             cx.emit(Event::Receipt { token, state: ReceiptState::Unknown });
@@ -185,7 +193,8 @@ impl Member {
         now: Now,
     ) {
         // A peer that asks and asks, and takes nothing, must not fill the memory with answers.
-        if self.peers.get(&to).is_some_and(|peer| peer.send[lane.index()].waiting() >= UNTRACKED_MAX) {
+        let lane_of = self.peers.get(&to).map(|peer| &peer.send[lane.index()]);
+        if lane_of.is_some_and(|lane| lane.waiting() >= UNTRACKED_MAX || lane.under_way() >= UNTRACKED_UNDER_WAY_MAX) {
             cx.counters.withheld_messages += 1;
             return;
         }
@@ -202,7 +211,7 @@ impl Member {
     /// Accounts for messages that came to an end, and reports them.
     pub(super) fn settle(&mut self, cx: &mut Shared, settled: Vec<Settled>) {
         for (token, state, cost) in settled {
-            if cost > 0 {
+            if cost > 0 && token != UNTRACKED {
                 self.outbox.bytes -= cost;
                 self.outbox.messages -= 1;
             }

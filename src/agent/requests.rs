@@ -29,8 +29,8 @@ struct Request {
 pub(super) struct Requests {
     requests: BTreeMap<Token, Request>,
     by_id: BTreeMap<(AgentId, MessageId), Token>,
-    /// Cancels that overtook their request.
-    early_cancels: VecDeque<(AgentId, MessageId)>,
+    /// Cancels that overtook their request, by sender.
+    early_cancels: BTreeMap<AgentId, VecDeque<MessageId>>,
     heartbeat_at: Option<Duration>,
     /// When the application's event loop last turned.
     turned_at: Duration,
@@ -48,6 +48,24 @@ impl Requests {
     /// The application's event loop lives.
     pub(super) fn turned(&mut self, now: Now) {
         self.turned_at = now.monotonic;
+    }
+
+    /// At the bound the oldest of the same sender goes: its request, if it ever comes, is worked on in vain.
+    fn remember_cancel(&mut self, sender: AgentId, id: MessageId) {
+        let cancels = self.early_cancels.entry(sender).or_default();
+        if cancels.len() == EARLY_CANCELS {
+            cancels.pop_front();
+        }
+        cancels.push_back(id);
+    }
+
+    fn was_cancelled(&mut self, sender: AgentId, id: MessageId) -> bool {
+        let Some(cancels) = self.early_cancels.get_mut(&sender) else { return false };
+        let found = cancels.iter().position(|early| *early == id).and_then(|at| cancels.remove(at)).is_some();
+        if cancels.is_empty() {
+            self.early_cancels.remove(&sender);
+        }
+        found
     }
 
     fn remove(&mut self, token: Token) -> Option<Request> {
@@ -92,8 +110,7 @@ impl Member {
             self.give_back(sender, lane, CreditClass::Request, cost);
             return self.send_refusal(cx, sender, lane, &header, &refusal, now);
         }
-        if let Some(at) = self.requests.early_cancels.iter().position(|early| *early == (sender, header.id)) {
-            self.requests.early_cancels.remove(at);
+        if self.requests.was_cancelled(sender, header.id) {
             self.give_back(sender, lane, CreditClass::Request, cost);
             return;
         }
@@ -110,13 +127,7 @@ impl Member {
         let Some(id) = header.reply_to else { return };
         match self.requests.by_id.get(&(sender, id)) {
             Some(&request) => self.cancel_request(cx, request),
-            None => {
-                // At the bound the oldest goes: its request, if it ever comes, is worked on in vain.
-                if self.requests.early_cancels.len() == EARLY_CANCELS {
-                    self.requests.early_cancels.pop_front();
-                }
-                self.requests.early_cancels.push_back((sender, id));
-            }
+            None => self.requests.remember_cancel(sender, id),
         }
     }
 
@@ -130,6 +141,7 @@ impl Member {
 
     /// The caller is gone: nobody waits for these answers.
     pub(super) fn cancel_requests_of(&mut self, cx: &mut Shared, id: AgentId) {
+        self.requests.early_cancels.remove(&id);
         let affected: Vec<Token> =
             self.requests.requests.iter().filter(|(_, request)| request.sender == id).map(|(token, _)| *token).collect();
         affected.into_iter().for_each(|token| self.cancel_request(cx, token));

@@ -260,8 +260,12 @@ fn read_chunk(body: Bytes) -> Result<Chunk, Error> {
     if bytes.is_empty() || bytes.len() > CHUNK_LIMIT || number == u64::MAX {
         return Err(Error::Malformed { what: "chunk" });
     }
-    match offset.checked_add(bytes.len() as u64) {
-        Some(end) if end <= total => Ok(Chunk { floor, number, offset, total, bytes }),
+    // Whole chunks and one rest: smaller ones would cost more memory than they carry.
+    let is_on_grid = offset % CHUNK_LIMIT as u64 == 0;
+    match total.checked_sub(offset) {
+        Some(rest) if is_on_grid && bytes.len() as u64 == rest.min(CHUNK_LIMIT as u64) => {
+            Ok(Chunk { floor, number, offset, total, bytes })
+        }
         _ => Err(Error::Malformed { what: "chunk offset" }),
     }
 }
@@ -269,8 +273,8 @@ fn read_chunk(body: Bytes) -> Result<Chunk, Error> {
 fn read_receipt(body: &[u8]) -> Result<Receipt, Error> {
     let mut reader = Reader::new(body);
     let mut receipt = Receipt::new(Lane::try_from(reader.u8()?)?, reader.u64()?);
-    receipt.delivered = read_list(&mut reader, read_range)?;
-    receipt.done = read_list(&mut reader, read_range)?;
+    receipt.delivered = read_ranges(&mut reader)?;
+    receipt.done = read_ranges(&mut reader)?;
     receipt.refused = read_list(&mut reader, |reader| {
         Ok(RefusedNumber { number: reader.u64()?, code: reader.u8()?.into(), reason: reader.text8("refusal reason")?.to_owned() })
     })?;
@@ -313,6 +317,15 @@ fn read_range(reader: &mut Reader<'_>) -> Result<Range<u64>, Error> {
         return Err(Error::Malformed { what: "range of a receipt" });
     }
     Ok(range)
+}
+
+/// Ranges rise, so that no number is named twice: looking through them costs no more than there are messages under way.
+fn read_ranges(reader: &mut Reader<'_>) -> Result<Vec<Range<u64>>, Error> {
+    let ranges = read_list(reader, read_range)?;
+    match ranges.is_sorted_by(|before, after| before.end <= after.start) {
+        true => Ok(ranges),
+        false => Err(Error::Malformed { what: "ranges of a receipt" }),
+    }
 }
 
 /// Reads a `u8` count and that many items, reserving nothing before an item is really there.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use a2alinker::agent::{Agent, Config, InviteTerms, PeerChange, PeerView, SkillOffer, Token};
 use a2alinker::crypto::{FounderKey, Identity, Random, Rights, Ticket};
-use a2alinker::proto::{AgentId, Label, Now, RoutingKey, SessionId};
+use a2alinker::proto::{AgentId, Label, MessageId, Now, RoutingKey, SessionId};
 use a2alinker::switchboard::{self, LinkId, Switchboard};
 use bytes::Bytes;
 
@@ -112,6 +112,8 @@ pub struct World {
     /// What happened on the wires, if asked for.
     pub trace: Option<Vec<(Duration, String)>>,
     pub invites: BTreeMap<(Who, Token), Option<bool>>,
+    /// What a request is called in its message.
+    pub request_ids: BTreeMap<Uid, MessageId>,
     switchboard: Switchboard,
     /// While it is down, nobody can connect.
     switchboard_up: bool,
@@ -146,6 +148,7 @@ impl World {
             rule: None,
             trace: None,
             invites: BTreeMap::new(),
+            request_ids: BTreeMap::new(),
             switchboard: Switchboard::new(switchboard::Config::default(), start),
             switchboard_up: true,
             switchboard_timer: None,

@@ -106,7 +106,7 @@ fn sections_come_back_in_order() {
     assert_eq!((messages.floor, messages.first, messages.messages.len()), (3, 4, 2));
     assert_eq!(messages.messages.clone().collect::<Vec<_>>(), ["one", "two"]);
     let bytes = Bytes::from_static(b"chunk");
-    assert_eq!(*chunk, Section::Chunk(Chunk { floor: 3, number: 6, offset: 0, total: 90, bytes }));
+    assert_eq!(*chunk, Section::Chunk(Chunk { floor: 3, number: 6, offset: 0, total: 5, bytes }));
     assert_eq!(*receipt, Section::Receipt(full_receipt()));
     assert_eq!(*credited, Section::Credit(credit()));
     assert_eq!(*heartbeat, Section::Heartbeat(vec![MessageId::from_bytes([7; 16]); 2]));
@@ -232,9 +232,12 @@ fn a_chunk_outside_its_message_is_refused() {
         out.put_bytes(0, len);
         only_error(out)
     };
+    let chunk = CHUNK_LIMIT as u64;
     assert!(!is_refused(0, 1 << 20, CHUNK_LIMIT));
-    assert!(!is_refused(10, 13, 3));
-    assert!(is_refused(10, 12, 3));
+    assert!(!is_refused(chunk, chunk + 3, 3));
+    assert!(is_refused(chunk, chunk + 2, 3));
+    assert!(is_refused(chunk, chunk + 4, 3), "less than is left");
+    assert!(is_refused(10, 13, 3), "between two chunks");
     assert!(is_refused(u64::MAX, u64::MAX, 1));
     assert!(is_refused(0, 0, 0));
     assert!(is_refused(0, 1 << 20, CHUNK_LIMIT + 1));
@@ -249,6 +252,18 @@ fn an_empty_or_backward_range_is_refused() {
         put_receipt(&mut out, &receipt);
         assert!(only_error(out), "{first}..{end}");
     }
+}
+
+#[test]
+fn ranges_that_do_not_rise_are_refused() {
+    let is_refused = |ranges: &[Range<u64>]| {
+        let mut out = BytesMut::new();
+        put_receipt(&mut out, &Receipt { done: ranges.to_vec(), ..full_receipt() });
+        sections(out.freeze()).any(|section| section.is_err())
+    };
+    assert!(is_refused(&[3..5, 1..2]));
+    assert!(is_refused(&[1..5, 4..6]));
+    assert!(!is_refused(&[1..5, 5..6]));
 }
 
 #[test]
@@ -379,7 +394,7 @@ fn frame_of_everything() -> Bytes {
     writer.add_encoded(b"one");
     writer.add_encoded(b"two");
     writer.end();
-    put_chunk(&mut out, 3, 6, 0, 90, b"chunk");
+    put_chunk(&mut out, 3, 6, 0, 5, b"chunk");
     put_receipt(&mut out, &full_receipt());
     put_credit(&mut out, &credit());
     put_heartbeat(&mut out, &[MessageId::from_bytes([7; 16]); 2]);
@@ -389,7 +404,17 @@ fn frame_of_everything() -> Bytes {
 }
 
 fn ranges() -> impl Strategy<Value = Vec<Range<u64>>> {
-    vec((0..u64::MAX - 1000, 1..1000u64).prop_map(|(first, len)| first..first + len), 0..6)
+    vec((0..1_000_000u64, 1..1000u64), 0..6).prop_map(|steps| {
+        let mut end = 0;
+        steps
+            .into_iter()
+            .map(|(gap, len)| {
+                let first = end + gap;
+                end = first + len;
+                first..end
+            })
+            .collect()
+    })
 }
 
 prop_compose! {

@@ -10,7 +10,7 @@ use super::numbers::Numbers;
 use super::outcomes::{Outcomes, RECEIPT_RANGES, Said};
 use crate::agent::limits::{BODY_MAX, CREDIT_WINDOW_BYTES, MESSAGE_OVERHEAD_MAX};
 use crate::agent::message::{Lost, MessageHeader, RefusalCode};
-use crate::agent::section::{Chunk, Credit, Receipt};
+use crate::agent::section::{CHUNK_LIMIT, Chunk, Credit, Receipt};
 use crate::agent::{message::CreditClass, message::MessageKind};
 use crate::proto::Lane;
 
@@ -85,7 +85,10 @@ impl Partial {
             return Err(ReceiveError::BadChunk);
         }
         self.have += chunk.bytes.len();
-        self.parts_by_offset.insert(offset, chunk.bytes.clone());
+        // The last part is short: a copy of it doesn't keep a whole frame in memory.
+        let is_short = chunk.bytes.len() < CHUNK_LIMIT / 2;
+        let part = if is_short { Bytes::copy_from_slice(&chunk.bytes) } else { chunk.bytes.clone() };
+        self.parts_by_offset.insert(offset, part);
         Ok(())
     }
 
@@ -112,7 +115,7 @@ impl ReceiveLane {
             return Err(ReceiveError::TooFarAhead);
         }
         let len = encoded.len() as u64;
-        let Ok((header, body, class, cost)) = read(encoded, len) else {
+        let Ok((header, body, class, cost)) = read(encoded.clone(), len) else {
             // It will not get better by being sent again.
             self.got.insert(number);
             self.refuse(number, RefusalCode::Unsupported, "the message is malformed");
@@ -133,10 +136,16 @@ impl ReceiveLane {
         self.partial.remove(&number);
         self.got.insert(number);
         let before = u64::from(header.after).min(number);
-        let message = HandedOver { number, header, body, class, cost };
+        let mut message = HandedOver { number, header, body, class, cost };
         let waits_for = number - before;
         let is_early = before > 0 && (!self.got.contains(waits_for) || self.held.contains_key(&waits_for));
         if is_early && !cfg!(feature = "planted_order_off") {
+            // It may wait for long: alone, and not with all of the frame that it came in.
+            if encoded.len() <= CHUNK_LIMIT
+                && let Ok((header, body, ..)) = read(Bytes::copy_from_slice(&encoded), len)
+            {
+                message = HandedOver { header, body, ..message };
+            }
             self.heirs.insert((waits_for, number));
             self.held.insert(number, message);
         } else {

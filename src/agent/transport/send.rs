@@ -134,6 +134,11 @@ impl SendLane {
         self.waiting.iter().map(VecDeque::len).sum()
     }
 
+    /// Messages that were sent and aren't settled, those between settled ones included.
+    pub fn under_way(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether the next frame is likely to be a full one: worth its whole buffer at once instead of by doubling.
     pub fn fills_a_frame(&self) -> bool {
         self.chunking.is_some()

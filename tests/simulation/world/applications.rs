@@ -298,6 +298,7 @@ impl World {
     fn handle_request(&mut self, who: Who, incoming: &Incoming) {
         let (call, intact) = read(&incoming.headers, &incoming.content).expect("the seal keeps headers whole");
         let (from, attempt) = (self.who_by_id[&incoming.sender], incoming.attempt);
+        self.request_ids.insert(call, incoming.id);
         self.history.add(self.now, who, What::Requested { call, from, attempt, intact });
         let now = self.clock(who);
         let seat = &mut self.seats[who];
