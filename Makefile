@@ -22,7 +22,7 @@ unexport CONDA_PREFIX
 RUST := Cargo.toml Cargo.lock $(shell find src benches -name '*.rs')
 PYTHON := $(shell find python tests examples -name '*.py' -o -name '*.pyi' 2>/dev/null)
 
-.PHONY: build demo test bench bench-links figures soak lint fmt controls deny clean
+.PHONY: build demo test bench bench-links figures soak lint fmt controls models deny clean
 .PHONY: test-rust test-python lint-rust lint-python
 
 build: $(STAMPS)/build
@@ -57,6 +57,10 @@ test-python: build
 # Each planted fault must be found by the test that is there to find it.
 controls:
 	@tools/controls
+
+# The models of docs/security-model.md; needs ProVerif.
+models:
+	@tools/models
 
 # SEEDS=from..to: which simulated networks; `make test` plays a thousand. One number plays one, and shows all of it if it fails.
 soak:
