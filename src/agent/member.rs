@@ -182,6 +182,12 @@ impl Member {
                     self.touch(cx, id, now);
                     self.calls.handle_peer_up(id, now);
                 }
+                PresenceChange::Relinked(id) => {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.doubt_everything();
+                    }
+                    self.touch(cx, id, now);
+                }
                 PresenceChange::Away(id) => cx.emit(Event::Peer { id, change: PeerChange::Down }),
                 PresenceChange::Gone(id) => self.handle_gone(cx, id, now),
             }

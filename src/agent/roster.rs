@@ -80,6 +80,8 @@ impl Presence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceChange {
     Linked(AgentId),
+    /// Linked as before, by another link: what was under way to the earlier one may be lost.
+    Relinked(AgentId),
     Away(AgentId),
     Gone(AgentId),
 }
@@ -369,7 +371,7 @@ impl Roster {
             let others: Vec<_> = self.linked.iter().filter(|label| !came.contains(label)).copied().collect();
             others.iter().for_each(|label| self.label_went(label, now, &mut changes));
         }
-        came.iter().for_each(|label| self.label_came(*label, now, &mut changes));
+        came.iter().for_each(|label| self.label_came(*label, is_all, now, &mut changes));
         went.iter().for_each(|label| self.label_went(label, now, &mut changes));
         changes
     }
@@ -407,16 +409,20 @@ impl Roster {
         self.link_is_up.then(|| since.saturating_add(self.gone_after))
     }
 
-    fn label_came(&mut self, label: Label, now: Duration, changes: &mut Vec<PresenceChange>) {
+    fn label_came(&mut self, label: Label, is_all: bool, now: Duration, changes: &mut Vec<PresenceChange>) {
         let ids: Vec<_> = self.ids_at(&label).collect();
         if ids.is_empty() && self.linked.len() >= CARDS_LIMIT + UNKNOWN_LABELS_LIMIT {
             return;
         }
-        self.linked.insert(label);
+        let was_linked = !self.linked.insert(label);
         for id in ids {
-            if let Some(Presence::Away { .. } | Presence::Gone { .. }) = self.presence(&id) {
-                self.set_presence(id, Presence::Linked { since: now });
-                changes.push(PresenceChange::Linked(id));
+            match self.presence(&id) {
+                Some(Presence::Away { .. } | Presence::Gone { .. }) => {
+                    self.set_presence(id, Presence::Linked { since: now });
+                    changes.push(PresenceChange::Linked(id));
+                }
+                Some(Presence::Linked { .. }) if was_linked && !is_all && id != self.me => changes.push(PresenceChange::Relinked(id)),
+                Some(Presence::Linked { .. } | Presence::Left { .. }) | None => {}
             }
         }
     }

@@ -118,6 +118,13 @@ fn a_peer_whose_label_is_linked_is_there() {
 }
 
 #[test]
+fn a_peer_whose_label_comes_again_has_another_link() {
+    let mut roster = linked_roster(&[2]);
+    assert_eq!(roster.handle_labels(false, &[label(2), label(1)], &[], at(5)), [PresenceChange::Relinked(id(2))]);
+    assert_eq!(roster.handle_labels(true, &[label(2)], &[], at(6)), [], "after the own reconnect everything is in doubt anyhow");
+}
+
+#[test]
 fn a_peer_whose_label_went_is_gone_after_the_delay() {
     let mut roster = linked_roster(&[2]);
     assert_eq!(roster.handle_labels(false, &[], &[label(2)], at(5)), [PresenceChange::Away(id(2))]);
