@@ -63,8 +63,10 @@ models:
 	@tools/models
 
 # SEEDS=from..to: which simulated networks; `make test` plays a thousand. One number plays one, and shows all of it if it fails.
-soak:
+# Then a link is cut for a minute, which needs root; `make test` cuts it for twelve seconds.
+soak: build
 	@A2ALINKER_SEEDS=$(or $(SEEDS),0..100000) cargo test --quiet --locked --release --test simulation -- --nocapture
+	A2ALINKER_CUT=65 $(BIN)/python -m pytest --quiet -s tests/python/network -k cut
 
 lint: lint-rust lint-python
 
