@@ -421,7 +421,9 @@ impl Roster {
                     self.set_presence(id, Presence::Linked { since: now });
                     changes.push(PresenceChange::Linked(id));
                 }
-                Some(Presence::Linked { .. }) if was_linked && !is_all && id != self.me => changes.push(PresenceChange::Relinked(id)),
+                Some(Presence::Linked { .. }) if was_linked && !is_all && id != self.me => {
+                    changes.push(PresenceChange::Relinked(id))
+                }
                 Some(Presence::Linked { .. } | Presence::Left { .. }) | None => {}
             }
         }
