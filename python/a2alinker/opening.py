@@ -86,7 +86,7 @@ def host(
 
     Raises:
         ConfigurationError: a name, address, skill or number can't be used.
-        SwitchboardUnreachable, SwitchboardRefused, UntrustedSwitchboard, PortInUse: see there.
+        SwitchboardUnreachable, SwitchboardRefused, UntrustedSwitchboard, ProxyRefused, PortInUse: see there.
         TimedOut: the link wasn't up in time, and nothing better can be said.
         NoEventLoop, Forked: when awaited outside a running loop, or in a forked process.
     """

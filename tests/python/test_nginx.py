@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import socket
+import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -78,10 +80,10 @@ def configuration(folder: Path, authority: Authority, port: int, switchboard_por
 
 
 @contextlib.asynccontextmanager
-async def nginx(folder: Path, authority: Authority, switchboard: Switchboard, port: int) -> AsyncIterator[Nginx]:
+async def nginx(folder: Path, authority: Authority, port: int, switchboard_port: int) -> AsyncIterator[Nginx]:
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "nginx is missing: apt-get install nginx-light"
-    (folder / "nginx.conf").write_text(configuration(folder, authority, port, switchboard.port), encoding="utf-8")
+    (folder / "nginx.conf").write_text(configuration(folder, authority, port, switchboard_port), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(program, "-e", f"{folder}/error.log", "-p", str(folder), "-c", f"{folder}/nginx.conf")
     try:
         await until(lambda: process.returncode is not None or accepts(port))
@@ -96,12 +98,10 @@ async def nginx(folder: Path, authority: Authority, switchboard: Switchboard, po
 @contextlib.asynccontextmanager
 async def behind_nginx(folder: Path) -> AsyncIterator[tuple[Nginx, str]]:
     """Gives an nginx in front of a switchboard, and the file of the authority that vouches for it."""
-    authority = Authority()
-    with socket.create_server((HOST, 0)) as free:
-        port = free.getsockname()[1]
+    authority, port = Authority(), free_port()
     async with (
         Switchboard(behind_proxy=True, advertise=f"{HOST}:{port}") as switchboard,
-        nginx(folder, authority, switchboard, port) as proxy,
+        nginx(folder, authority, port, switchboard.port) as proxy,
     ):
         assert switchboard.url == proxy.address
         yield proxy, str(authority.file(folder))
@@ -142,12 +142,37 @@ async def test_an_idle_link_outlives_the_timeout_of_nginx(tmp_path: Path) -> Non
         ):
             events = worker.events()
             await host.wait_for(name="worker", timeout=10)
-            # What isn't pinged is cut: a connection that nobody speaks on but the switchboard, which gives it up after a few seconds, too.
-            await asyncio.sleep(READ_TIMEOUT + 2)
+            (other := tmp_path / "other").mkdir()
+            assert await cut_after(other) < READ_TIMEOUT + 5, "where nobody pings, nginx cuts"
+            await asyncio.sleep(2)
             await host.send("worker", "still here")
             assert (await next_message(worker)).body == "still here"
             assert not [event async for event in drained(events) if isinstance(event, LinkDown)]
         assert "timed out" not in proxy.log()
+
+
+async def cut_after(folder: Path) -> float:
+    """Returns how long nginx leaves a WebSocket open on which nobody speaks."""
+
+    async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    authority, port = Authority(), free_port()
+    async with (
+        await asyncio.start_server(upgrade, "127.0.0.1", 0) as server,
+        nginx(folder, authority, port, server.sockets[0].getsockname()[1]),
+    ):
+        trust = ssl.create_default_context(cafile=str(authority.file(folder)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname=HOST)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        assert b"101" in await reader.readuntil(b"\r\n\r\n")
+        begun = time.monotonic()
+        await reader.read()
+        writer.close()
+        return time.monotonic() - begun
 
 
 async def drained(events: a2alinker.events.EventStream) -> AsyncIterator[object]:
@@ -156,6 +181,12 @@ async def drained(events: a2alinker.events.EventStream) -> AsyncIterator[object]
         while True:
             async with asyncio.timeout(0.05):
                 yield await anext(events)
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def accepts(port: int) -> bool:
