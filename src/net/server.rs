@@ -11,7 +11,7 @@
 //!
 //! What it costs, measured on two cores that others used as well, over loopback (time of the switchboard's process per frame, plain
 //! and TLS): 256 bytes 0.4 and 0.5 us in a stream, 16 KiB 6 and 10 us, 64 KiB 17 and 29 us. A request and its reply take 35 us
-//! through it where a bare WebSocket relay on one thread takes 35 to 41 us. An idle link holds 13 KiB over TLS, 5 KiB plain.
+//! through it where a bare WebSocket relay on one thread takes 35 to 41 us. An idle link holds 12 KiB over TLS, 5 KiB plain (`make bench-links`).
 //!
 //! After [`Server::start`] no file is opened, nothing is logged and no process is started.
 

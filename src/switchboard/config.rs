@@ -7,7 +7,7 @@ use crate::proto::{LaneLimits, limits};
 /// The limits of one switchboard.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Links at one moment, sockets in all. Chosen: 130 MiB while they are idle (13 KiB measured for each over TLS).
+    /// Links at one moment, sockets in all. Chosen: 120 MiB while they are idle (12 KiB measured for each over TLS).
     pub links: usize,
     /// Links at one moment from one origin. Chosen: an office or a cluster behind one address fits.
     pub links_per_origin: usize,

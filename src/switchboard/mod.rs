@@ -1,4 +1,4 @@
-//! The relay as a state machine: links, labels, lanes and mailboxes. It takes frames and says what to write; it never
+//! The relay as a state machine: links, labels, lanes, mailboxes and slots. It takes frames and says what to write; it never
 //! sends, waits or looks into what it passes on.
 //!
 //! ```text
