@@ -31,6 +31,7 @@ mod simulation {
         mod calls;
         mod delivery;
         mod hostile_agents;
+        mod hostile_relay;
         mod paths;
         mod sessions;
     }

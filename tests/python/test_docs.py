@@ -80,6 +80,24 @@ def test_the_source_files_that_the_documents_name_are_there() -> None:
     assert [f"{page}: {path}" for page, path in sorted(named) if not any(source.endswith(f"/{path}") for source in sources)] == []
 
 
+def test_each_attack_of_the_security_page_has_tests_that_exist() -> None:
+    page = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
+    table = page.split("## Attacks, and the tests that show them fail")[1].split("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|") and not line.startswith(("| attack", "| ---", "| **"))]
+    named = [re.findall(r"`(\w+)`", row.rsplit("|", 2)[1]) for row in rows]
+    defined = {
+        name
+        for folder in ("src", "tests")
+        for path in (REPOSITORY / folder).rglob("*.*")
+        if path.suffix in {".rs", ".py"}
+        for name in re.findall(r"\b(?:fn|def) (\w+)", path.read_text(encoding="utf-8"))
+    }
+
+    assert len(rows) > 15
+    assert [row for row, tests in zip(rows, named, strict=True) if not tests] == []
+    assert sorted({test for tests in named for test in tests} - defined) == []
+
+
 def python_blocks(page: str) -> list[str]:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

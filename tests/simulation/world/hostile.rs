@@ -150,7 +150,7 @@ impl World {
     }
 
     /// Looks for secrets in what a switchboard is given.
-    pub(super) fn eavesdrop(&mut self, frame: &Bytes) {
+    pub fn eavesdrop(&mut self, frame: &Bytes) {
         self.heard_bytes += frame.len() as u64;
         let reads_text = memmem::find(frame, PLANTED).is_some();
         // A Hello shows link keys and V; nothing shows whose they are.
@@ -382,7 +382,10 @@ impl World {
         bytes.put_u8(kind);
         match kind {
             // It may end an agent, which is a move of its own.
-            0x04 => bytes.put_slice(&[6, 0, 0, 3, 232, 0, 2, b'n', b'o']),
+            0x04 => {
+                let retry: [u8; 4] = if self.dice.chance(200) { [0xff; 4] } else { [0, 0, 3, 232] };
+                bytes.put_slice(&[&[6][..], &retry, &[0, 2, b'n', b'o']].concat());
+            }
             0x20 => return self.labels(),
             0x21 => {
                 bytes.put_u64(*self.dice.pick(&[0, 1, 7, 100, 10_000, u64::MAX]).unwrap_or(&0));
@@ -414,7 +417,7 @@ impl World {
         bytes.put_u8(0x21);
         bytes.put_u64(number);
         bytes.put_u8(self.dice.within(1..7) as u8);
-        bytes.put_u32(self.dice.within(0..2_000) as u32);
+        bytes.put_u32(if self.dice.chance(100) { u32::MAX } else { self.dice.within(0..2_000) as u32 });
         bytes.freeze()
     }
 
