@@ -30,6 +30,7 @@ mod simulation {
         mod admission;
         mod calls;
         mod delivery;
+        mod files;
         mod hostile_agents;
         mod hostile_relay;
         mod paths;

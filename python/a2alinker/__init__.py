@@ -25,7 +25,7 @@ from ._core import __version__
 from .agent import Agent
 from .call import Call
 from .context import Context
-from .events import Event, EventsMissed, LinkDown, LinkUp, MessageLost, PeerEvent
+from .events import Event, EventsMissed, LinkDown, LinkUp, MessageLost, NotSaved, PeerEvent
 from .exceptions import (
     A2ALinkerError,
     AgentClosed,
@@ -45,6 +45,7 @@ from .exceptions import (
     DeliveryError,
     Expired,
     Forked,
+    IdentityFileError,
     InviteDamaged,
     InviteError,
     InviteExpired,
@@ -114,6 +115,7 @@ __all__ = [
     "EventsMissed",
     "Expired",
     "Forked",
+    "IdentityFileError",
     "Invite",
     "InviteDamaged",
     "InviteError",
@@ -131,6 +133,7 @@ __all__ = [
     "NoEventLoop",
     "NotPermitted",
     "NotReachable",
+    "NotSaved",
     "OutboxFull",
     "PartialAnswersLost",
     "Peer",

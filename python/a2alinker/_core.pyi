@@ -5,6 +5,7 @@ when the first one is queued, and `drain` takes them. The public API is in the P
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, Self, final
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "EVENT_LINK_LOST",
     "EVENT_MESSAGE",
     "EVENT_MOVED",
+    "EVENT_NOT_SAVED",
     "EVENT_PEER",
     "EVENT_PROGRESS",
     "EVENT_RECEIPT",
@@ -36,6 +38,7 @@ __all__ = [
     "RECEIPT_REFUSED",
     "RECEIPT_UNKNOWN",
     "Agent",
+    "IdentityFile",
     "PeerInfo",
     "Receipt",
     "Switchboard",
@@ -73,6 +76,7 @@ EVENT_DEFINITION: Final[int]  # (kind, token, definition: bytes) answer to descr
 # (kind, token, error: Exception | None) the mailbox of an invite is open at the switchboard, or couldn't be opened
 EVENT_INVITE: Final[int]
 EVENT_ADMITTED: Final[int]  # (kind, token, PeerInfo) somebody joined with this invite
+EVENT_NOT_SAVED: Final[int]  # (kind, text: str) the agent file could not be written; the core tries again
 EVENT_SPACE: Final[int]  # (kind,) the outbox was full and has room again
 
 FLAG_MAYBE_REPEATED: Final[int]
@@ -125,6 +129,21 @@ class Receipt:
     def watch(self) -> int: ...  # from here on EVENT_RECEIPT reports each change; returns the state at this moment
 
 @final
+class IdentityFile:
+    """An agent file that was read or made, and could be written."""
+
+    @staticmethod
+    def open(path: str, name: str, *, founds: bool) -> IdentityFile: ...  # raises IdentityFileError; touches the disk
+    @property
+    def path(self) -> Path: ...
+    @property
+    def is_founder(self) -> bool: ...
+    @property
+    def needs_invite(self) -> bool: ...
+    @property
+    def switchboards(self) -> list[str]: ...
+
+@final
 class Agent:
     """One agent: a handle to its state machine and to the task that drives it. Usable from any thread."""
 
@@ -133,6 +152,8 @@ class Agent:
         name: str,
         *,
         switchboards: Sequence[str],  # in the order of preference
+        identity: IdentityFile | None = None,
+        embedded: bool = False,  # the switchboard ends with this process: its address isn't kept
         skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = ...,  # name, tags, concurrency, definition (JSON)
         ca_file: str | None = None,
         peer_gone_after: float = 10.0,
@@ -143,8 +164,9 @@ class Agent:
     def join(
         name: str,
         *,
-        ticket: str,
+        ticket: str | None,
         switchboards: Sequence[str],
+        identity: IdentityFile | None = None,  # without a ticket, or where none is needed, the agent goes on as it was
         skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = ...,
         ca_file: str | None = None,
         peer_gone_after: float = 10.0,

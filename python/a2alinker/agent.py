@@ -64,6 +64,7 @@ class Agent:
         addresses: list[str],
         switchboard: Switchboard | None,
         on_link_lost: Callable[[Exception], None],
+        identity: str | None = None,
     ) -> None:
         this = weakref.ref(self)
         self._seam = seam
@@ -77,7 +78,7 @@ class Agent:
         self._calls = Calls(seam, self._outbox)
         self._handlers = Handlers(seam, self._outbox, self._inbox, lambda: _alive(this), skills)
         self._invites = Invites(seam, self._roster)
-        self._events = Events(seam, self._roster, on_link_lost)
+        self._events = Events(seam, self._roster, on_link_lost, identity)
 
     # -- who it is --
 
@@ -112,7 +113,10 @@ class Agent:
         return self._roster.peers
 
     def health(self) -> dict[str, Any]:
-        """Returns how the agent does: link, queues, counters. For people and logs; the entries may change between versions."""
+        """Returns how the agent does: link, queues, counters. For people and logs; the entries may change between versions.
+
+        `ephemeral`: its identity ends with the process. `save_error`: why its agent file couldn't be written last, or None.
+        """
         return {
             **self._seam.core.health(),
             "open": self._seam.is_open,
@@ -380,7 +384,7 @@ class Agent:
             raise TimedOut(f"no agent with the {f'skill {skill!r}' if skill else f'name {name!r}'} was linked within {timeout} s") from None
 
     def events(self) -> EventStream:
-        """Returns an iterator over what happens from here on: LinkUp, LinkDown, PeerEvent, MessageLost, EventsMissed."""
+        """Returns an iterator over what happens from here on: LinkUp, LinkDown, PeerEvent, MessageLost, NotSaved, EventsMissed."""
         self._seam.check()
         return self._events.stream()
 

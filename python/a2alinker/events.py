@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 from . import _core
 from ._loop import Event as CoreEvent
 from ._loop import Seam, Signal, logger
+from .exceptions import IdentityFileError
 from .outbox import PRIORITIES
 from .peer import Peer, Roster
 
@@ -54,13 +55,23 @@ class MessageLost:
 
 
 @dataclass(frozen=True, slots=True)
+class NotSaved:
+    """The agent file couldn't be written; `error` is an IdentityFileError.
+
+    The agent goes on and tries again every half minute. What changed since the last save, such as a renewed membership, would be lost by a restart.
+    """
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class EventsMissed:
     """This reader was too slow, and so many events were dropped before the next one."""
 
     count: int
 
 
-Event: TypeAlias = LinkUp | LinkDown | PeerEvent | MessageLost | EventsMissed
+Event: TypeAlias = LinkUp | LinkDown | PeerEvent | MessageLost | NotSaved | EventsMissed
 
 
 class EventStream:
@@ -103,18 +114,20 @@ class EventStream:
 class Events:
     """Hands events to all streams."""
 
-    __slots__ = ("_on_lost", "_roster", "_streams", "error", "seam", "switchboard")
+    __slots__ = ("_identity", "_on_lost", "_roster", "_streams", "error", "seam", "switchboard")
 
-    def __init__(self, seam: Seam, roster: Roster, on_link_lost: Callable[[Exception], None]) -> None:
+    def __init__(self, seam: Seam, roster: Roster, on_link_lost: Callable[[Exception], None], identity: str | None) -> None:
         self.seam = seam
         self.switchboard: str | None = None  # None while there is no link
         self.error: Exception | None = None  # why the last link broke, or couldn't be made
         self._roster = roster
         self._on_lost = on_link_lost
+        self._identity = identity or ""
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         seam.on(_core.EVENT_LINKED, self._on_linked)
         seam.on(_core.EVENT_LINK_LOST, self._on_link_lost)
         seam.on(_core.EVENT_GAP, self._on_gap)
+        seam.on(_core.EVENT_NOT_SAVED, self._on_not_saved)
         roster.on_change(lambda what, peer: self._tell(PeerEvent(what, peer)))  # type: ignore[arg-type]
         seam.at_end(self._end)
 
@@ -144,6 +157,11 @@ class Events:
     def _on_gap(self, event: CoreEvent) -> None:
         _, sender, lane, thread = event
         self._tell(MessageLost(self._roster.find(sender), PRIORITIES[lane], thread or None))
+
+    def _on_not_saved(self, event: CoreEvent) -> None:
+        error = IdentityFileError(event[1], path=self._identity)
+        logger.warning("the agent file isn't saved: %s", error)
+        self._tell(NotSaved(error))
 
     def _end(self) -> None:
         self.switchboard = None

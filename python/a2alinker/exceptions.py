@@ -44,6 +44,7 @@
     │   └── PartialAnswersLost              nobody read them in time
     ├── BodyError (TypeError, ValueError)   this value can't be sent
     ├── ConfigurationError (ValueError)     an argument or variable is wrong
+    │   └── IdentityFileError               the agent file can't be used
     ├── TimedOut (TimeoutError)             host, join, wait_for and the like took too long
     └── UsageError (RuntimeError)
         ├── AgentClosed                     the agent is closed
@@ -395,6 +396,17 @@ class BodyError(A2ALinkerError, TypeError, ValueError, code="body"):
 
 class ConfigurationError(A2ALinkerError, ValueError, code="configuration"):
     """An argument, an environment variable or a file has a value that can't be used. The text says which."""
+
+
+class IdentityFileError(ConfigurationError, code="identity_file"):
+    """The agent file can't be used: it is missing its folder, damaged, open to others, not yours, or can't be written.
+
+    The text says which, and what to do. `path` is the file. Nothing was joined, and no invite was used.
+    """
+
+    def __init__(self, text: str = "", *, path: str = "") -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class TimedOut(A2ALinkerError, TimeoutError, code="timed_out", retryable=True):

@@ -6,13 +6,14 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from os import PathLike
 from types import TracebackType
 from typing import Any, Final
 
 from . import _core
 from ._loop import Seam, current_loop
 from .agent import Agent
-from .exceptions import ConfigurationError, InviteDamaged, TimedOut
+from .exceptions import ConfigurationError, IdentityFileError, InviteDamaged, TimedOut
 from .handlers import offer_of
 from .skill import Skill, as_skill
 from .switchboard import LOOPBACK, Switchboard
@@ -58,6 +59,7 @@ class Opening:
 def host(
     name: str,
     *,
+    identity: str | PathLike[str] | None = None,
     skills: Skills = (),
     switchboard: Where | None = None,
     listen: str = LOOPBACK,
@@ -73,18 +75,22 @@ def host(
     `async with host(...) as agent`, or `agent = await host(...)`. The arguments:
 
     name: 1 to 64 of [A-Za-z0-9._-].
+    identity: the agent file, made if it isn't there. With it the agent is the same agent after a restart, in the same swarm, with the invites
+        without a count that were open; the file is as secret as the agent. Without it agent and swarm end with the process.
     skills: what other agents may call; functions, decorated with `@skill` or not.
-    switchboard: its address, `wss://host:port#pin`, or up to eight, which are tried in this order; if not given, the variable
-        A2ALINKER_SWITCHBOARD, where spaces separate them; if not set, one is started in this process.
-    listen, advertise: for that one, as in `Switchboard`. By default it is reachable from this machine only.
+    switchboard: its address, `wss://host:port#pin`, or up to eight, which are tried in this order; if not given, those in the agent file,
+        then the variable A2ALINKER_SWITCHBOARD, where spaces separate them; if not set, one is started in this process.
+    listen, advertise: for that one, as in `Switchboard`. By default it is reachable from this machine only. With an agent file its key is kept in
+        IDENTITY.key beside it; give `listen` a port, so that members find it again after a restart.
     timeout: seconds until the link must be up.
     ca_file: a PEM file of certificate authorities to trust instead of the system's.
     peer_gone_after: seconds without a link after which a peer counts as gone, and calls move to others.
     outbox_bytes, outbox_messages: how much may wait to be sent or confirmed; `send` waits beyond it.
 
-    The swarm ends with the process of its founder: nobody can join later, but those who are in it can go on.
+    Without `identity` the swarm ends with the process of its founder: nobody can join later, but those who are in it can go on.
 
     Raises:
+        IdentityFileError: the agent file can't be used; the text says why.
         ConfigurationError: a name, address, skill or number can't be used.
         SwitchboardUnreachable, SwitchboardRefused, UntrustedSwitchboard, ProxyRefused, PortInUse: see there.
         TimedOut: the link wasn't up in time, and nothing better can be said.
@@ -96,21 +102,24 @@ def host(
         _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
         offered = _skills(skills)
         own: Switchboard | None = None
-        links = told = _addresses(switchboard) or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
+        file = await _identity(identity, name, founds=True)
+        links = told = _addresses(switchboard) or _kept(file) or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
         if not told:
-            own = await Switchboard(listen, advertise=advertise)
+            own = await Switchboard(listen, advertise=advertise, key_file=await _key_beside(file))
             links, told = [own.local_url], [own.url]
         try:
             core = _core.Agent.host(
                 name,
                 switchboards=links,
+                identity=file,
+                embedded=own is not None,
                 skills=[offer_of(skill) for skill in offered],
                 ca_file=ca_file,
                 peer_gone_after=peer_gone_after,
                 outbox_bytes=outbox_bytes,
                 outbox_messages=outbox_messages,
             )
-            return await _opened(core, offered, told, own, timeout)
+            return await _opened(core, offered, told, own, timeout, file)
         except BaseException:
             if own is not None:
                 await own.close()
@@ -123,6 +132,7 @@ def join(
     name: str,
     invite: object | None = None,
     *,
+    identity: str | PathLike[str] | None = None,
     skills: Skills = (),
     switchboard: Where | None = None,
     timeout: float = TIMEOUT,
@@ -137,12 +147,16 @@ def join(
 
     invite: the ticket that `agent.invite(kind="ticket")` gave, as `Invite` or text; if not given, the variable A2ALINKER_TICKET. A ticket in a
         program's arguments can be seen by other users of the machine: prefer the variable.
-    switchboard: its address, or several; if not given, the ones in the ticket.
+    identity: the agent file, made if it isn't there. Once the agent is a member it needs no invite any more: one that is given all the same
+        isn't used, so that the command line of the first start is good for all. If nobody renewed its membership for 30 days, it
+        takes a new invite and the same file.
+    switchboard: its address, or several; if not given, the ones in the ticket, then those in the agent file, then A2ALINKER_SWITCHBOARD.
 
     The other arguments are those of `host`.
 
     Raises:
         InviteDamaged, InviteUsed, InviteExpired, InviteUnknown, InviteRevoked: the ticket doesn't admit.
+        CertificateExpired: the membership in the agent file has expired, and there is no invite.
         What `host` raises.
     """
 
@@ -150,25 +164,35 @@ def join(
         current_loop()
         _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
         offered = _skills(skills)
-        ticket = _ticket(invite)
-        known = _core.ticket_info(ticket)
-        addresses = _addresses(switchboard) or list(known["addresses"])
+        file = await _identity(identity, name, founds=False)
+        ticket = _ticket(invite, required=file is None)
+        invited = list(_core.ticket_info(ticket)["addresses"]) if ticket is not None else []
+        kept = _kept(file) or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
+        addresses = _addresses(switchboard) or invited or kept
         core = _core.Agent.join(
             name,
             ticket=ticket,
             switchboards=addresses,
+            identity=file,
             skills=[offer_of(skill) for skill in offered],
             ca_file=ca_file,
             peer_gone_after=peer_gone_after,
             outbox_bytes=outbox_bytes,
             outbox_messages=outbox_messages,
         )
-        return await _opened(core, offered, addresses, None, timeout)
+        return await _opened(core, offered, addresses, None, timeout, file)
 
     return Opening(open_)
 
 
-async def _opened(core: _core.Agent, skills: list[Skill[..., Any]], addresses: list[str], own: Switchboard | None, timeout: float) -> Agent:
+async def _opened(
+    core: _core.Agent,
+    skills: list[Skill[..., Any]],
+    addresses: list[str],
+    own: Switchboard | None,
+    timeout: float,
+    file: _core.IdentityFile | None,
+) -> Agent:
     """Returns the agent when it is a member and its link is up. Whatever goes wrong, nothing of it stays."""
     seam = Seam(core, asyncio.get_running_loop())
     joined: asyncio.Future[None] = seam.loop.create_future()
@@ -187,7 +211,7 @@ async def _opened(core: _core.Agent, skills: list[Skill[..., Any]], addresses: l
 
     seam.on(_core.EVENT_JOINED, on_joined)
     seam.at_end(on_end)
-    agent = Agent(seam, skills, addresses, own, on_link_lost)
+    agent = Agent(seam, skills, addresses, own, on_link_lost, None if file is None else str(file.path))
     seam.attach()
     try:
         async with asyncio.timeout(timeout):
@@ -230,8 +254,38 @@ def _addresses(where: Where | None) -> list[str]:
     return [one.url if isinstance(one, Switchboard) else one for one in several]
 
 
-def _ticket(invite: object | None) -> str:
+async def _identity(path: str | PathLike[str] | None, name: str, *, founds: bool) -> _core.IdentityFile | None:
+    """Opens an agent file, off the loop: it is written, too, to see that it can be."""
+    if path is None:
+        return None
+    file = await asyncio.to_thread(_core.IdentityFile.open, os.fspath(path), name, founds=founds)
+    if file.is_founder and not founds:
+        raise IdentityFileError(f"{file.path}: the agent in this file founded its swarm: open it with host()", path=str(file.path))
+    if founds and not file.is_founder:
+        raise IdentityFileError(
+            f"{file.path}: the agent in this file belongs to a swarm that it joined: open it with join()", path=str(file.path)
+        )
+    return file
+
+
+def _kept(file: _core.IdentityFile | None) -> list[str]:
+    return [] if file is None else file.switchboards
+
+
+async def _key_beside(file: _core.IdentityFile | None) -> str | None:
+    """Returns the key file of an embedded switchboard whose agent has a file, made the first time: so its pin stays."""
+    if file is None:
+        return None
+    path = f"{file.path}.key"
+    if not os.path.exists(path):  # noqa: ASYNC240, PTH110  one look at the disk, and no pathlib for one
+        await asyncio.to_thread(_core.new_key, path)
+    return path
+
+
+def _ticket(invite: object | None, *, required: bool) -> str | None:
     text = (str(invite) if invite is not None else os.environ.get(TICKET_VARIABLE, "")).strip()
+    if not text and not required:
+        return None
     if not text:
         raise ConfigurationError(f"there is no invite: give join() one, or set {TICKET_VARIABLE}")
     if CODE.fullmatch(text):

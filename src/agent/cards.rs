@@ -18,7 +18,7 @@ use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind};
 use super::peer::Peer;
 use super::roster::Learned;
-use crate::proto::{AgentId, Lane, MessageId, Now};
+use crate::proto::{AgentId, Label, Lane, MessageId, Now};
 
 /// How long a card is worth delivering: until its owner would have sent another one.
 const CARD_TTL: Duration = Duration::from_secs(60 * 60);
@@ -40,7 +40,7 @@ pub(super) fn own_card(cx: &Shared, membership: &Membership, stamp: u64) -> Resu
         chain: &membership.chain,
         prekey: cx.prekeys.public(),
         skills: &skills,
-        is_ephemeral: cx.config.ephemeral,
+        is_ephemeral: cx.config.is_ephemeral(),
     };
     let verified = draft.sign().and_then(Card::parse).and_then(|card| card.verify(&membership.founder, stamp));
     verified.map_err(|error| SendError::Invalid(error.to_string()))
@@ -88,6 +88,7 @@ impl Member {
             Learned::Known | Learned::Stale => return,
             Learned::Full => cx.counters.refused_cards += 1,
         }
+        cx.keeper.save_soon(now);
         self.touch(cx, id, now);
         self.move_calls(cx, now);
     }
@@ -131,6 +132,7 @@ impl Member {
         self.card_stamp = stamp;
         let bytes = card.bytes.clone();
         self.roster.set_own(card, now.monotonic);
+        cx.keeper.save_soon(now);
         let others: Vec<AgentId> = self.linked_peers().collect();
         for id in others {
             self.send_card(cx, id, bytes.clone(), now);
@@ -144,6 +146,16 @@ impl Member {
             let bytes = self.roster.own().bytes.clone();
             self.send_card(cx, id, bytes, now);
         }
+    }
+
+    /// Shows the own card to whoever is linked under this label, and tried to open a session by an old one. Nothing proves that it did: what
+    /// a switchboard can cause by saying so is one opener, and none while there are keys or something waits for them.
+    pub(super) fn introduce_to_stranger(&mut self, cx: &mut Shared, label: Label, now: Now) {
+        let at_label = self.roster.at_label(&label).filter(|entry| entry.presence.is_linked()).map(|entry| entry.card.identity);
+        let has_work = |id: &AgentId| self.peers.get(id).is_some_and(|peer| peer.has_keys() || peer.wants_session(now));
+        let ids: Vec<AgentId> = at_label.filter(|id| !has_work(id)).collect();
+        let bytes = self.roster.own().bytes.clone();
+        ids.into_iter().for_each(|id| self.send_card(cx, id, bytes.clone(), now));
     }
 
     /// Replaces the skills on offer.

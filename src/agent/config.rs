@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use super::card::SkillEntry;
+use super::file::KeptKeys;
 use crate::proto::signature::hash;
 
 /// Settings of one agent; see [`Config::new`] for the defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Name shown to peers: 1 to 64 of `[A-Za-z0-9._-]`. It need not be unique.
     pub name: String,
-    /// Seed of the Ed25519 identity, from the operating system's generator or an agent file.
+    /// Seed of the Ed25519 identity, from the operating system's generator. Not looked at if there are `keys`.
     pub identity_seed: [u8; 32],
+    /// The keys of an agent file, for an agent that has one: it says when that is to be written ([`super::Command::Save`]).
+    pub keys: Option<KeptKeys>,
+    /// Where its switchboards are, best first: what an agent file keeps.
+    pub switchboards: Vec<String>,
     /// Skills on offer, each with its definition.
     pub skills: Vec<SkillOffer>,
     /// Most bytes of encoded messages that wait in the outbox, over all peers.
@@ -20,8 +25,6 @@ pub struct Config {
     pub outbox_messages: usize,
     /// How long a peer's link may be down before calls to it are given up or given to another.
     pub peer_gone_after: Duration,
-    /// The identity ends with the process: peers may forget it once it said goodbye.
-    pub ephemeral: bool,
 }
 
 /// One skill on offer.
@@ -43,12 +46,20 @@ impl Config {
         Self {
             name: name.to_owned(),
             identity_seed,
+            keys: None,
+            switchboards: Vec::new(),
             skills: Vec::new(),
             outbox_bytes: 64 << 20,
             outbox_messages: 65_536,
             peer_gone_after: Duration::from_secs(10),
-            ephemeral: true,
         }
+    }
+}
+
+impl Config {
+    /// The identity ends with the process: peers may forget it once it said goodbye.
+    pub fn is_ephemeral(&self) -> bool {
+        self.keys.is_none()
     }
 }
 

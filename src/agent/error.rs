@@ -5,7 +5,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::message::RefusalCode;
-use crate::proto::{AgentId, RejectCode};
+use crate::crypto::CertificateError;
+use crate::proto::{AgentId, FounderId, RejectCode};
 
 /// A command of the application that can't be carried out. Nothing was sent.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -93,6 +94,37 @@ pub enum ConnectFailure {
     NotASwitchboard,
     /// The proxy on the way doesn't lead there.
     Proxy,
+}
+
+/// Why an agent file doesn't make an agent a member again.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The caller's fault.
+    #[error("the agent in this file is called {file:?}, not {given:?}: give its name, or another file")]
+    Name { file: String, given: String },
+    /// It was never admitted: an invite helps.
+    #[error("the agent in this file has not joined a swarm yet: it needs an invite")]
+    NoMembership,
+    /// Nobody renewed it in time: a new invite helps.
+    #[error(
+        "the membership in this file expired {expiry} ms after 1970, because no admin was there to renew it: join anew, with a new invite and the same file"
+    )]
+    Expired { expiry: u64 },
+    /// The caller's fault.
+    #[error(
+        "the agent in this file is a member of swarm {file}, and the invite is for {given}: leave the invite out, or use another file"
+    )]
+    OtherSwarm { file: FounderId, given: FounderId },
+    /// The file was put together of several, or isn't what an agent wrote.
+    #[error("the {what} in this file belongs to another agent or swarm")]
+    Mismatch { what: &'static str },
+    /// Likewise.
+    #[error("the certificate in this file is not good: {0}")]
+    Certificate(#[from] CertificateError),
+    /// The settings are wrong: the caller's fault.
+    #[error(transparent)]
+    Settings(#[from] SendError),
 }
 
 /// Why an invite could not be used.

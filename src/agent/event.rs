@@ -34,6 +34,8 @@ pub enum Command {
     PreferOthers,
     /// Ask the switchboard for a sign of life, which `handle_heard` reports.
     Ping,
+    /// Write what [`super::Agent::file`] gives into the agent file, not on the way of frames, and report with `handle_saved`.
+    Save,
 }
 
 /// What happened to the path between this machine and the switchboard.
@@ -67,7 +69,7 @@ pub enum Event {
     Linked,
     /// The link broke, or could not be made; the agent asks for the next attempt after `retry_in`.
     LinkLost { error: LinkError, retry_in: Duration },
-    /// Membership is there and the link was up once: the agent is ready.
+    /// Membership is there, in the agent file if there is one, and the link was up once: the agent is ready.
     Joined,
     /// The agent is over and will do nothing more.
     Closed(Option<CloseReason>),
@@ -99,6 +101,8 @@ pub enum Event {
     Admitted { invite: Token, id: AgentId, name: String },
     /// The outbox was full and has room again.
     Space,
+    /// The agent file could not be written; it is tried again. What changed since the last time would be lost by a restart.
+    NotSaved { error: String },
 }
 
 /// Why an agent ended by itself.

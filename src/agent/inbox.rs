@@ -141,6 +141,14 @@ impl Member {
                 self.give_back(sender, lane, class, cost);
                 self.adopt_ticket(cx, sender, &body, now);
             }
+            MessageKind::RenewalRequest => {
+                self.give_back(sender, lane, class, cost);
+                self.handle_renewal_request(cx, sender, lane, &header, now);
+            }
+            MessageKind::Renewal => {
+                self.give_back(sender, lane, class, cost);
+                self.handle_renewal(cx, sender, &header, &body, now);
+            }
             MessageKind::Unknown(_) => {
                 self.give_back(sender, lane, class, cost);
                 let refusal = Refusal::new(RefusalCode::Unsupported, "this agent's version doesn't know such messages");

@@ -23,6 +23,9 @@ impl Member {
         let token = cx.token();
         self.invite_tokens.insert(mailbox, token);
         self.register(cx, mailbox);
+        if shared_rights.is_some() {
+            cx.keeper.save(now);
+        }
         if let Some(rights) = shared_rights
             && let Ok(record) = (TicketRecord { ticket: ticket.clone(), rights }).encode()
         {
@@ -57,7 +60,10 @@ impl Member {
             .zip(sender)
             .and_then(|(record, sender)| self.invites.adopt(&issuer, record, sender, now).ok());
         match adopted {
-            Some(Some(mailbox)) => self.register(cx, mailbox),
+            Some(Some(mailbox)) => {
+                cx.keeper.save(now);
+                self.register(cx, mailbox);
+            }
             Some(None) => {}
             None => cx.counters.refused_messages += 1,
         }
@@ -68,6 +74,7 @@ impl Member {
         let mailbox = self.invite_tokens.iter().find(|(_, token)| **token == invite).map(|(mailbox, _)| *mailbox);
         if let Some(mailbox) = mailbox {
             self.invites.revoke(&mailbox, now);
+            cx.keeper.save(now);
         }
         self.give_up_closed(cx);
     }

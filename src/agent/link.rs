@@ -94,6 +94,8 @@ enum Phase {
 pub(super) struct Link {
     phase: Phase,
     credentials: Credentials,
+    /// The credentials were renewed since they were shown.
+    is_renewed: bool,
     attempts: u32,
     commands: VecDeque<Command>,
     /// The answer to the Challenge; nothing else may go before Welcome.
@@ -127,6 +129,7 @@ impl Link {
         Self {
             phase: Phase::Waiting { until: now.monotonic, not_before: now.monotonic },
             credentials,
+            is_renewed: false,
             attempts: 0,
             commands: VecDeque::new(),
             hello: None,
@@ -167,6 +170,12 @@ impl Link {
         self.refusals = 0;
         self.last_up = None;
         self.phase = Phase::Waiting { until: now.monotonic, not_before: now.monotonic };
+    }
+
+    /// Takes credentials of the same key for the links to come.
+    pub(super) fn renew(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+        self.is_renewed = true;
     }
 
     pub(super) fn close(&mut self) {
@@ -294,6 +303,7 @@ impl Link {
                     resume_token: Bytes::new(),
                     role: self.credentials.role.clone(),
                 };
+                self.is_renewed = false;
                 let hello = sign_hello(&frame, &binding, &self.credentials.key, body);
                 self.hello = Some(hello.bytes().clone());
                 LinkInput::Nothing
@@ -444,9 +454,10 @@ impl Link {
         match code {
             RejectCode::Full | RejectCode::Rate | RejectCode::ShuttingDown | RejectCode::TooSlow => false,
             RejectCode::UnknownMailbox => self.last_up.is_none_or(|at| at + MAILBOX_PATIENCE <= now.monotonic),
+            // The link was made with a certificate that has been replaced since.
+            RejectCode::CertificateExpired => !self.is_renewed,
             RejectCode::Version
             | RejectCode::Authentication
-            | RejectCode::CertificateExpired
             | RejectCode::CertificateChain
             | RejectCode::Malformed
             | RejectCode::Binding

@@ -1,6 +1,6 @@
 //! An agent that is a member of its swarm: what it holds, and what it does when its link or its clock says something.
 //!
-//! The rest of its behaviour stands beside it, one subject a file: `sessions`, `outbox`, `inbox`, `calls`, `requests`, `cards`, `invites`.
+//! The rest of its behaviour stands beside it, one subject a file: `sessions`, `outbox`, `inbox`, `calls`, `requests`, `cards`, `invites`, `renewal`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,12 +11,14 @@ use super::config::Config;
 use super::definitions::Definitions;
 use super::event::{Event, PeerChange, Token};
 use super::inbox::Inbox;
+use super::keeper::Keeper;
 use super::limits::PROBE_INTERVAL;
 use super::link::{Link, Origin};
 use super::openers::Openers;
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::prekeys::Prekeys;
+use super::renewal::Renewal;
 use super::requests::Requests;
 use super::roster::{Presence, PresenceChange, Roster};
 use super::sessions::Strays;
@@ -31,6 +33,7 @@ pub(super) struct Shared {
     pub(super) long_term: KeyPair,
     pub(super) prekeys: Prekeys,
     pub(super) link: Link,
+    pub(super) keeper: Keeper,
     pub(super) random: Random,
     pub(super) events: VecDeque<Event>,
     pub(super) last_token: Token,
@@ -87,6 +90,7 @@ pub(super) struct Member {
     /// When each peer has to be looked at.
     timers: BTreeSet<(Duration, AgentId)>,
     pub(super) card_stamp: u64,
+    pub(super) renewal: Renewal,
     joined: bool,
 }
 
@@ -120,6 +124,7 @@ impl Member {
             invite_tokens: BTreeMap::new(),
             timers: BTreeSet::new(),
             card_stamp: now.wall,
+            renewal: Renewal::new(now),
             joined: false,
         })
     }
@@ -129,8 +134,15 @@ impl Member {
         for (mailbox, expiry) in self.invites.open_mailboxes(now) {
             cx.link.register(mailbox, expiry);
         }
+        self.renewal.look_now(now);
         cx.emit(Event::Linked);
-        if !std::mem::replace(&mut self.joined, true) {
+        self.announce(cx);
+    }
+
+    /// Says that the agent is ready: once, and when a restart wouldn't lose its membership any more.
+    pub(super) fn announce(&mut self, cx: &mut Shared) {
+        if !self.joined && cx.link.is_up() && cx.keeper.is_settled() {
+            self.joined = true;
             cx.emit(Event::Joined);
         }
     }
@@ -179,6 +191,9 @@ impl Member {
                     }
                     cx.emit(Event::Peer { id, change: PeerChange::Up });
                     self.introduce_to(cx, id, now);
+                    if self.roster.get(&id).is_some_and(|entry| entry.card.member.rights.admit) {
+                        self.renewal.look_now(now);
+                    }
                     self.touch(cx, id, now);
                     self.calls.handle_peer_up(id, now);
                 }
@@ -262,7 +277,9 @@ impl Member {
         self.handle_heartbeat_timeout(cx, now);
         if cx.prekeys.renew(&mut cx.random, now.monotonic) {
             self.renew_card(cx, now);
+            cx.keeper.save(now);
         }
+        self.handle_renewal_timeout(cx, now);
     }
 
     fn handle_peer_timeout(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
@@ -328,6 +345,7 @@ impl Member {
             self.calls.poll_timeout(),
             self.requests.poll_timeout(),
             Some(cx.prekeys.poll_timeout()),
+            Some(self.renewal.poll_timeout()),
         ];
         timers.into_iter().flatten().min()
     }
@@ -358,7 +376,7 @@ impl Member {
 
     /// Says goodbye to every peer there is a session with.
     pub(super) fn say_goodbye(&mut self, cx: &mut Shared, now: Now) {
-        let is_final = cx.config.ephemeral;
+        let is_final = cx.config.is_ephemeral();
         let ids: Vec<AgentId> = self.peers.iter().filter(|(_, peer)| peer.has_session()).map(|(id, _)| *id).collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {

@@ -55,6 +55,8 @@ pub enum MessageKind {
     Definition,
     TicketRecord,
     Roster,
+    RenewalRequest,
+    Renewal,
     /// A kind of a later version. It is refused with [`RefusalCode::Unsupported`].
     Unknown(u8),
 }
@@ -75,6 +77,8 @@ impl MessageKind {
             | Self::Definition
             | Self::TicketRecord
             | Self::Roster
+            | Self::RenewalRequest
+            | Self::Renewal
             | Self::Unknown(_) => CreditClass::Other,
         }
     }
@@ -95,6 +99,8 @@ impl From<u8> for MessageKind {
             10 => Self::Definition,
             11 => Self::TicketRecord,
             12 => Self::Roster,
+            13 => Self::RenewalRequest,
+            14 => Self::Renewal,
             code => Self::Unknown(code),
         }
     }
@@ -115,6 +121,8 @@ impl From<MessageKind> for u8 {
             MessageKind::Definition => 10,
             MessageKind::TicketRecord => 11,
             MessageKind::Roster => 12,
+            MessageKind::RenewalRequest => 13,
+            MessageKind::Renewal => 14,
             MessageKind::Unknown(code) => code,
         }
     }

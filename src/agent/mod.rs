@@ -12,7 +12,9 @@
 //!   inbox      from a frame to the application
 //!   calls      the caller's side of requests;  requests  the worker's side
 //!   cards      who tells whom about whom;      invites   admitting others
+//!   renewal    certificates that are to last
 //! verbs        what the application may ask of an agent
+//! file         what a restart must not lose, as text;  keeper  when it is to be written;  resume  an agent from it
 //! peer         what is held for one peer: sessions, lanes, what is due;  transport  numbers, credit, chunks, order
 //! message, section, card, roster, admission, definitions   codecs and tables, without behaviour of their own
 //! ```
@@ -28,8 +30,10 @@ mod config;
 pub mod definitions;
 mod error;
 mod event;
+pub mod file;
 mod inbox;
 mod invites;
+mod keeper;
 pub mod limits;
 mod link;
 mod member;
@@ -39,7 +43,9 @@ mod outbox;
 mod pace;
 mod peer;
 mod prekeys;
+mod renewal;
 mod requests;
+mod resume;
 pub mod roster;
 pub mod section;
 mod sessions;
@@ -53,15 +59,17 @@ use bytes::Bytes;
 
 pub use admission::InviteTerms;
 pub use config::{Config, SkillOffer};
-pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, SendError};
+pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, ResumeError, SendError};
 pub use event::{
     CallRequest, CloseReason, Command, Connected, Content, Event, Incoming, Outgoing, PathChange, PeerChange, PeerView,
     ReceiptState, Token,
 };
+pub use file::{AgentFile, FileError};
 pub use member::Counters;
 pub use message::{ContentType, Refusal, RefusalCode};
 
 use admission::{Applicant, Joining, Membership};
+use keeper::Keeper;
 use link::{Credentials, Link, LinkInput};
 use member::{Member, Shared};
 use prekeys::Prekeys;
@@ -100,6 +108,8 @@ pub struct Health {
     pub requests: usize,
     /// The identity ends with the process.
     pub ephemeral: bool,
+    /// Why the agent file could not be written the last time.
+    pub save_error: Option<String>,
     /// When membership ends, Unix milliseconds.
     pub certificate_expiry: Option<u64>,
     /// Link frames of kinds that this version doesn't know.
@@ -127,8 +137,11 @@ impl Agent {
     ///
     /// # Errors
     /// [`SendError::Invalid`] for a name or skill that can't be: the caller's fault.
-    pub fn join(config: Config, ticket: Ticket, random: Random, now: Now) -> Result<Self, SendError> {
+    pub fn join(mut config: Config, ticket: Ticket, random: Random, now: Now) -> Result<Self, SendError> {
         let mut keys = Keys::make(&config, random, now)?;
+        if config.switchboards.is_empty() {
+            config.switchboards.clone_from(&ticket.addresses);
+        }
         let joining = Joining::new(ticket, &mut keys.random);
         let credentials = Credentials {
             routing: joining.routing(),
@@ -193,6 +206,7 @@ impl Agent {
     pub fn handle_timeout(&mut self, now: Now) {
         let input = self.shared.link.handle_timeout(now, &mut self.shared.random);
         self.take(input, now);
+        self.shared.keeper.handle_timeout(now);
         match &mut self.stage {
             Stage::Member(member) => member.handle_timeout(&mut self.shared, now),
             Stage::Joining(_) | Stage::Over => {}
@@ -217,9 +231,21 @@ impl Agent {
         frame.or_else(|| self.shared.link.poll_notice())
     }
 
-    /// What the shell has to do next about the connection.
+    /// What became of the last [`Command::Save`]; if it failed, why. The agent goes on, and asks again.
+    pub fn handle_saved(&mut self, result: Result<(), String>, now: Now) {
+        if self.shared.keeper.handle_saved(result, now)
+            && let Some(error) = self.shared.keeper.error.clone()
+        {
+            self.shared.emit(Event::NotSaved { error });
+        }
+        if let Stage::Member(member) = &mut self.stage {
+            member.announce(&mut self.shared);
+        }
+    }
+
+    /// What the shell has to do next about the connection and the agent file.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.shared.link.poll_command()
+        self.shared.link.poll_command().or_else(|| self.shared.keeper.poll_command())
     }
 
     /// The next event for the application.
@@ -234,7 +260,7 @@ impl Agent {
             Stage::Member(member) => member.poll_timeout(&self.shared),
             Stage::Joining(_) | Stage::Over => None,
         };
-        self.shared.link.poll_timeout().into_iter().chain(stage).min()
+        [self.shared.link.poll_timeout(), self.shared.keeper.poll_timeout(), stage].into_iter().flatten().min()
     }
 
     fn take(&mut self, input: LinkInput, now: Now) {
@@ -293,6 +319,7 @@ impl Agent {
                 for card in cards {
                     member.learn_card(&mut self.shared, card, None, now);
                 }
+                self.shared.keeper.save(now);
                 self.stage = Stage::Member(Box::new(member));
             }
             Err(error) => self.end(Some(CloseReason::Admission(AdmissionError::Refused(error.to_string())))),
@@ -304,6 +331,7 @@ impl Agent {
             member.fail_all_calls(&mut self.shared);
         }
         self.stage = Stage::Over;
+        self.shared.keeper.stop();
         self.shared.emit(Event::Closed(reason));
     }
 }
@@ -320,11 +348,15 @@ struct Keys {
 impl Keys {
     fn make(config: &Config, mut random: Random, now: Now) -> Result<Self, SendError> {
         crate::crypto::certificate::validate_name(&config.name).map_err(|error| SendError::Invalid(error.to_string()))?;
+        let (identity, long_term, prekeys) = match &config.keys {
+            Some(kept) => (*kept.identity, KeyPair::from_seed(&kept.long_term), Prekeys::restore(&kept.prekeys, now)),
+            None => (config.identity_seed, KeyPair::generate(&mut random), None),
+        };
         Ok(Self {
-            identity: Identity::from_seed(config.identity_seed),
-            long_term: KeyPair::generate(&mut random),
+            identity: Identity::from_seed(identity),
+            long_term,
             run: RunId::from_bytes(random.array()),
-            prekeys: Prekeys::new(&mut random, now.monotonic),
+            prekeys: prekeys.unwrap_or_else(|| Prekeys::new(&mut random, now.monotonic)),
             random,
         })
     }
@@ -332,7 +364,8 @@ impl Keys {
     fn share(self, config: Config, credentials: Credentials, now: Now) -> Shared {
         let Self { identity, run, long_term, prekeys, random } = self;
         let (link, events, counters) = (Link::new(credentials, now), VecDeque::new(), Counters::default());
-        Shared { config, identity, run, long_term, prekeys, link, random, events, last_token: 0, counters }
+        let keeper = Keeper::new(config.keys.is_some());
+        Shared { config, identity, run, long_term, prekeys, link, keeper, random, events, last_token: 0, counters }
     }
 }
 

@@ -182,8 +182,9 @@ impl Member {
             return;
         }
         let Some(prekey) = cx.prekeys.find(header.counter) else {
-            // Sealed to a key of an earlier run: the sender has to learn the present card first.
-            return self.say_cannot_open(frame);
+            // Sealed to a key that is gone: the sender has to learn the present card first. It may know nobody else to hear it from.
+            self.say_cannot_open(frame);
+            return self.introduce_to_stranger(cx, frame.source(), now);
         };
         if !self.openers.allow(frame.source(), now) {
             // Its sender tries again in a few seconds.
@@ -315,6 +316,8 @@ impl Member {
         if !peer.stop_sending_on(session) {
             return;
         }
+        // An admin that was started anew may know nobody.
+        self.introduce_to(cx, id, now);
         self.touch(cx, id, now);
     }
 }

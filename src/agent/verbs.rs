@@ -181,7 +181,8 @@ impl Agent {
             outbox_bytes: member.map_or(0, |member| member.outbox.bytes),
             calls: member.map_or(0, |member| member.calls.len()),
             requests: member.map_or(0, |member| member.requests.len()),
-            ephemeral: self.shared.config.ephemeral,
+            ephemeral: self.shared.config.is_ephemeral(),
+            save_error: self.shared.keeper.error.clone(),
             certificate_expiry: member.map(|member| member.roster.own().member.expiry),
             unknown_frames: self.shared.link.unknown_frames(),
             counters: self.shared.counters,
@@ -195,6 +196,7 @@ impl Agent {
             member.fail_all_calls(&mut self.shared);
         }
         if !self.shared.link.is_over() {
+            self.shared.keeper.finish(now);
             self.shared.link.close();
             self.shared.emit(Event::Closed(None));
         }

@@ -1,5 +1,7 @@
 //! Ed25519 keys: who an agent is, who founded a swarm, and the link and routing keys that follow from them (PROTOCOL.md section 5).
 
+use zeroize::Zeroizing;
+
 use super::{
     Error,
     kdf::{Prk, Secret},
@@ -36,6 +38,11 @@ impl Identity {
         LinkKeyPair::from_seed(&derive(routing.as_bytes(), &self.seed, b"a2alinker/1 link key"))
     }
 
+    /// Returns the seed, for an agent file.
+    pub(crate) fn seed(&self) -> Zeroizing<[u8; 32]> {
+        self.seed.clone()
+    }
+
     pub(super) fn key(&self) -> &SigningKey {
         &self.key
     }
@@ -66,6 +73,11 @@ impl FounderKey {
     /// Signs `message` for `purpose`.
     pub fn sign(&self, purpose: &str, message: &[u8]) -> [u8; SIGNATURE_LENGTH] {
         self.key.sign(purpose, &[message])
+    }
+
+    /// Returns the seed, for an agent file.
+    pub(crate) fn seed(&self) -> Zeroizing<[u8; 32]> {
+        self.seed.clone()
     }
 
     pub(super) fn key(&self) -> &SigningKey {

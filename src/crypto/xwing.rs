@@ -81,6 +81,13 @@ impl KeyPair {
         &self.public
     }
 
+    /// Returns the seed that the pair follows from, for an agent file.
+    pub(crate) fn seed(&self) -> Zeroizing<[u8; 32]> {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.private.write_exact(&mut *seed);
+        seed
+    }
+
     pub(super) fn private(&self) -> &<XWing as Kem>::PrivateKey {
         &self.private
     }

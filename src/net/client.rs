@@ -20,6 +20,7 @@ mod connect;
 mod driver;
 mod path;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,6 +31,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::address::Address;
+use super::agent_file::Saver;
 use super::dial::Outbound;
 use super::ws::Connection;
 use crate::agent::{Agent, Command, Event};
@@ -48,6 +50,11 @@ const WRITE_AT_ONCE: usize = 64 * 1024;
 pub trait Application: Send + 'static {
     /// Takes one event, in the order in which they came to be. Runs under the agent's lock: it may look at the agent, and must not wait.
     fn handle_event(&mut self, event: Event, view: View<'_>);
+
+    /// Where the agent's file is written, if it has one.
+    fn agent_file(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// What may be looked at while an event is handled.
@@ -131,6 +138,7 @@ impl<A: Application> Client<A> {
         outbound: Outbound,
         runtime: &Handle,
     ) -> Self {
+        let saver = Saver::new(application.agent_file());
         let core = Core {
             agent,
             application,
@@ -147,7 +155,7 @@ impl<A: Application> Client<A> {
             waker: OnceLock::new(),
             bell: Box::new(bell),
         });
-        let driver = Driver::new(Arc::clone(&shared), addresses, outbound);
+        let driver = Driver::new(Arc::clone(&shared), addresses, outbound, saver);
         Self { shared, driver: runtime.spawn(driver) }
     }
 

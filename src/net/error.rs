@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::address::Pin;
 #[cfg(feature = "client")]
-use super::proxy::ProxyProblem;
+use super::{agent_file::AgentFileProblem, proxy::ProxyProblem};
 
 /// A failure of the shell: addresses, sockets, certificates, WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,10 @@ pub enum Error {
     /// A key or certificate file can't be used. The caller's to change.
     #[error("{}: {problem}", path.display())]
     KeyFile { path: PathBuf, problem: String },
+    /// An agent file can't be read or written. The caller's to change.
+    #[cfg(feature = "client")]
+    #[error("{}: {problem}", path.display())]
+    AgentFile { path: PathBuf, problem: AgentFileProblem },
     /// A certificate or TLS configuration could not be made from the given keys.
     #[error("the certificate or its key can't be used: {reason}")]
     Certificate { reason: String },

@@ -9,11 +9,13 @@
 //! - [`ws`]: one established link as a [`ws::Connection`] of binary frames, the same for client and switchboard
 //! - [`dial`]: from the name of a switchboard to a TCP connection (feature `client`); [`proxy`]: HTTP proxies on that way
 //! - [`probe`]: what can be seen on the way to a switchboard, for whoever looks for what is wrong on it (feature `client`)
-//! - [`client`]: the task of an agent (feature `client`)
+//! - [`client`]: the task of an agent (feature `client`); [`agent_file`]: what outlives it, on disk
 //! - [`server`]: the switchboard's tasks (feature `server`)
 //! - [`os`]: calls that differ between operating systems, each with a portable fallback
 
 pub mod address;
+#[cfg(feature = "client")]
+pub mod agent_file;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "client")]

@@ -5,7 +5,7 @@
 #[cfg(feature = "client")]
 pub mod network;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -107,6 +107,51 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     }
     // Elsewhere the file inherits the rights of its folder, which for a user's own folder are the same.
     options.open(path)
+}
+
+/// Opens a file for reading. A symbolic link, whoever put it there, is not followed, and what is no file makes nobody wait.
+pub fn open_no_follow(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    }
+    options.open(path)
+}
+
+/// Reports whether opening failed because of a symbolic link.
+pub fn is_link_error(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    #[cfg(not(unix))]
+    let is_link = false;
+    is_link
+}
+
+/// Whose a file is, if not this user's, and the bits of its mode that let others in, or its owner not write. Elsewhere than on Unix
+/// the folder's rights count, and nothing is found.
+pub fn loose_rights(metadata: &Metadata) -> (Option<u32>, u32) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+
+        let (owner, mode) = (metadata.uid(), metadata.mode());
+        let is_own = owner == rustix::process::geteuid().as_raw();
+        ((!is_own).then_some(owner), (mode & 0o077) | (!mode & 0o200))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        (None, 0)
+    }
+}
+
+/// Makes a change to the entries of a folder last. Elsewhere than on Unix a folder can't be opened for that.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 /// Returns the address by which this machine reaches others, or loopback when it has no network.

@@ -20,11 +20,14 @@ use super::arguments::{
 };
 use super::errors::Error;
 use super::events::{Desk, Queue};
+use super::identity::IdentityFile;
 use super::peer::PeerInfo;
 use super::receipt::Receipt;
 use super::tuples::{Tuples, Unreadable};
 use super::{body, runtime};
-use crate::agent::{self, CallRequest, Content, ContentType, InviteTerms, Outgoing, Refusal, RefusalCode, SendError, Token};
+use crate::agent::{
+    self, AgentFile, CallRequest, Content, ContentType, InviteTerms, Outgoing, Refusal, RefusalCode, SendError, Token,
+};
 use crate::crypto::{Random, Rights, Ticket};
 use crate::net::address::Address;
 use crate::net::client::{self, Client, Clock};
@@ -54,11 +57,13 @@ pub(super) struct Agent {
 #[pymethods]
 impl Agent {
     #[staticmethod]
-    #[pyo3(signature = (name, *, switchboards, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    #[pyo3(signature = (name, *, switchboards, identity = None, embedded = false, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
     fn host(
         py: Python<'_>,
         name: &str,
         switchboards: Vec<String>,
+        identity: Option<&IdentityFile>,
+        embedded: bool,
         skills: Vec<Skill>,
         ca_file: Option<PathBuf>,
         peer_gone_after: f64,
@@ -66,20 +71,24 @@ impl Agent {
         outbox_messages: Option<usize>,
     ) -> PyResult<Self> {
         runtime::check()?;
-        let config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
+        let mut config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
         let addresses = addresses(&switchboards)?;
-        Self::start(py, addresses, ca_file, move |random, now| {
-            agent::Agent::host(config, seed()?, random, now).map_err(Error::from)
+        // The address of a switchboard that ends with this process is of no use to the next one.
+        config.switchboards = if embedded { Vec::new() } else { switchboards };
+        Self::start(py, addresses, ca_file, identity, move |file, random, now| match file {
+            Some((path, file)) => agent::Agent::resume(config, file, random, now).map_err(|error| Error::Resume { path, error }),
+            None => agent::Agent::host(config, seed()?, random, now).map_err(Error::from),
         })
     }
 
     #[staticmethod]
-    #[pyo3(signature = (name, *, ticket, switchboards, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    #[pyo3(signature = (name, *, ticket, switchboards, identity = None, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
     fn join(
         py: Python<'_>,
         name: &str,
-        ticket: &str,
+        ticket: Option<&str>,
         switchboards: Vec<String>,
+        identity: Option<&IdentityFile>,
         skills: Vec<Skill>,
         ca_file: Option<PathBuf>,
         peer_gone_after: f64,
@@ -87,11 +96,26 @@ impl Agent {
         outbox_messages: Option<usize>,
     ) -> PyResult<Self> {
         runtime::check()?;
-        let config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
-        let ticket: Ticket = ticket.parse().map_err(Error::Ticket)?;
+        let mut config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
+        let ticket: Option<Ticket> = ticket.map(str::parse).transpose().map_err(Error::Ticket)?;
         let addresses = addresses(&switchboards)?;
-        Self::start(py, addresses, ca_file, move |random, now| {
-            agent::Agent::join(config, ticket, random, now).map_err(Error::from)
+        config.switchboards = switchboards;
+        Self::start(py, addresses, ca_file, identity, move |file, random, now| match (file, ticket) {
+            (Some((path, file)), ticket) => {
+                let refuse = |error| Error::Resume { path, error };
+                if let Some(Err(error)) = ticket.as_ref().map(|ticket| file.check_ticket(ticket)) {
+                    return Err(refuse(error));
+                }
+                match ticket.filter(|_| file.needs_invite(now)) {
+                    Some(ticket) => {
+                        config.keys = Some(file.keys().clone());
+                        agent::Agent::join(config, ticket, random, now).map_err(Error::from)
+                    }
+                    None => agent::Agent::resume(config, file, random, now).map_err(refuse),
+                }
+            }
+            (None, Some(ticket)) => agent::Agent::join(config, ticket, random, now).map_err(Error::from),
+            (None, None) => Err(Error::Argument("there is neither an invite nor an agent file to join with".to_owned())),
         })
     }
 
@@ -390,6 +414,7 @@ impl Agent {
         dictionary.set_item("calls", health.calls)?;
         dictionary.set_item("requests", health.requests)?;
         dictionary.set_item("ephemeral", health.ephemeral)?;
+        dictionary.set_item("save_error", health.save_error)?;
         dictionary.set_item("certificate_expiry_ms", health.certificate_expiry)?;
         dictionary.set_item("unknown_frames", health.unknown_frames)?;
         dictionary.set_item("refused_frames", health.counters.refused_frames)?;
@@ -422,19 +447,22 @@ impl Agent {
         py: Python<'_>,
         addresses: Vec<Address>,
         ca_file: Option<PathBuf>,
-        make: impl FnOnce(Random, Now) -> Result<agent::Agent, Error> + Send,
+        identity: Option<&IdentityFile>,
+        make: impl FnOnce(Option<(PathBuf, AgentFile)>, Random, Now) -> Result<agent::Agent, Error> + Send,
     ) -> PyResult<Self> {
         let runtime = runtime::handle()?;
+        let identity = identity.map(|identity| (identity.path.clone(), identity.file.clone()));
         py.detach(move || {
+            let agent_file = identity.as_ref().map(|(path, _)| path.clone());
             let trust = ca_file.map_or_else(|| Ok(Trust::system()), |path| Trust::from_pem_file(&path))?;
             let outbound = Outbound { trust, proxies: Proxies::from_variables(|name| std::env::var(name).ok()) };
             let clock = Clock::start();
-            let agent = make(Random::from_seed(seed()?), clock.now())?;
+            let agent = make(identity, Random::from_seed(seed()?), clock.now())?;
             let queue = Arc::new(Queue::new().map_err(Error::System)?);
             let bell = Arc::clone(&queue);
             let (id, name) = (agent.id(), agent.name().to_owned());
             let swarm = agent.swarm().map(|swarm| swarm.to_string()).unwrap_or_default();
-            let desk = Desk::new(Arc::clone(&queue));
+            let desk = Desk::new(Arc::clone(&queue), agent_file);
             let client = Client::start(agent, desk, move || bell.announce(), clock, addresses, outbound, runtime);
             Ok(Self { client: Arc::new(client), queue, id, name, swarm })
         })

@@ -4,6 +4,7 @@
 //! theirs. One function, [`Face::of`], holds the whole mapping.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -12,9 +13,10 @@ use pyo3::types::{PyDict, PyModule};
 
 use super::body::{DecodeError, EncodeError};
 use crate::agent::admission::InviteError;
-use crate::agent::{AdmissionError, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, SendError};
+use crate::agent::{AdmissionError, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, ResumeError, SendError};
 use crate::crypto::TicketError;
 use crate::net;
+use crate::net::agent_file::AgentFileProblem;
 use crate::net::proxy::ProxyProblem;
 use crate::proto::{AgentId, RejectCode};
 
@@ -39,6 +41,8 @@ pub(super) enum Error {
     Link(LinkError),
     /// The shell failed: sockets, certificates, addresses.
     Net(net::Error),
+    /// An agent file can be read, and doesn't make this agent a member.
+    Resume { path: PathBuf, error: ResumeError },
     /// A call ended without an answer.
     Call(CallError),
     /// The agent ended by itself.
@@ -100,6 +104,7 @@ impl Face {
             Error::Send(error) => Self::of_send_error(error),
             Error::Link(error) => Self::of_link_error(error),
             Error::Net(error) => Self::of_net_error(error),
+            Error::Resume { path, error } => Self::of_resume_error(path, error),
             Error::Call(error) => Self::of_call_error(error),
             Error::Closed(CloseReason::Admission(error)) => Self::of_admission_error(error),
             Error::Closed(CloseReason::Replaced) => Self::new("LinkReplaced", ""),
@@ -173,11 +178,21 @@ impl Face {
             net::Error::Listen { listen, .. } | net::Error::PortInUse { listen } => {
                 Self::new("PortInUse", error).with_text("address", listen)
             }
+            net::Error::AgentFile { path, .. } => Self::new("IdentityFileError", error).with_text("path", path.display()),
             net::Error::Address { .. }
             | net::Error::NoAddress
             | net::Error::PlainOffLoopback { .. }
             | net::Error::KeyFile { .. }
             | net::Error::Certificate { .. } => Self::new("ConfigurationError", error),
+        }
+    }
+
+    fn of_resume_error(path: &Path, error: &ResumeError) -> Self {
+        let text = format!("{}: {error}", path.display());
+        match error {
+            ResumeError::Settings(error) => Self::of_send_error(error),
+            ResumeError::Expired { .. } => Self::new("CertificateExpired", text),
+            _ => Self::new("IdentityFileError", text).with_text("path", path.display()),
         }
     }
 
@@ -361,6 +376,7 @@ fn samples() -> Vec<Error> {
         net::Error::PlainOffLoopback { listen: text() },
         net::Error::KeyFile { path: text().into(), problem: text() },
         net::Error::Certificate { reason: text() },
+        net::Error::AgentFile { path: text().into(), problem: AgentFileProblem::NoFolder },
     ];
     let proxies = [
         ProxyProblem::Unusable("problem"),
@@ -380,6 +396,8 @@ fn samples() -> Vec<Error> {
         Error::Argument(text()),
         Error::Decode(DecodeError { what: "what", offset: 0 }),
         Error::Ticket(TicketError::Damaged),
+        Error::Resume { path: text().into(), error: ResumeError::NoMembership },
+        Error::Resume { path: text().into(), error: ResumeError::Expired { expiry: 0 } },
         Error::Closed(CloseReason::Replaced),
         Error::Closed(CloseReason::Refused(LinkError::ShuttingDown)),
     ];

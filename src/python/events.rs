@@ -6,6 +6,7 @@
 //! gave, everything else by what the application itself has under way.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::errors::Error;
@@ -132,15 +133,20 @@ pub(super) struct Desk {
     /// Who was admitted and is not yet a peer, and with which invite: it is reported with what is known of the peer.
     admitted: VecDeque<(AgentId, Token)>,
     queue: Arc<Queue>,
+    agent_file: Option<PathBuf>,
 }
 
 impl Desk {
-    pub(super) fn new(queue: Arc<Queue>) -> Self {
-        Self { receipts: Receipts::default(), admitted: VecDeque::new(), queue }
+    pub(super) fn new(queue: Arc<Queue>, agent_file: Option<PathBuf>) -> Self {
+        Self { receipts: Receipts::default(), admitted: VecDeque::new(), queue, agent_file }
     }
 }
 
 impl Application for Desk {
+    fn agent_file(&self) -> Option<PathBuf> {
+        self.agent_file.clone()
+    }
+
     fn handle_event(&mut self, event: Event, view: View<'_>) {
         let notice = match event {
             Event::Receipt { token, state } => match self.receipts.change(token, state) {

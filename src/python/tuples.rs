@@ -41,6 +41,7 @@ kinds! {
     INVITE = 16,
     ADMITTED = 17,
     SPACE = 18,
+    NOT_SAVED = 20,
 }
 
 /// The message may have been handed to an earlier run of this agent.
@@ -117,6 +118,7 @@ impl<'py> Tuples<'py> {
                 (kind::INVITE, invite, result.err().map(|error| PyErr::from(Error::Link(error)))).into_pyobject(py).map(Some)
             }
             Event::Space => (kind::SPACE,).into_pyobject(py).map(Some),
+            Event::NotSaved { error } => (kind::NOT_SAVED, error).into_pyobject(py).map(Some),
             // The desk makes notices of these.
             Event::Linked
             | Event::LinkLost { .. }

@@ -42,7 +42,7 @@ pub fn play(world: &mut World) -> Result<(), Violation> {
 /// Starts the swarm and plans what will happen. Returns when the network comes to rest.
 fn begin(world: &mut World) -> Duration {
     let (line, skew, manner) = stranger(&mut world.dice);
-    let host = world.host(line, skew, manner);
+    let host = if world.dice.chance(400) { world.lasting_host(line, skew, manner) } else { world.host(line, skew, manner) };
     let joiners = *world.dice.pick(&[1, 1, 2, 2, 2, 3, 3, 4]).unwrap_or(&2);
     let uses = world.dice.chance(500).then_some(16);
     let ticket = world.ticket(host, uses);
@@ -77,6 +77,10 @@ fn stranger(dice: &mut Dice) -> (Line, i64, Manner) {
 
 fn newcomer(world: &mut World, ticket: Ticket) {
     let (line, skew, manner) = stranger(&mut world.dice);
+    if world.dice.chance(300) {
+        world.join_to_stay(ticket, line, skew, manner);
+        return;
+    }
     let mut config = world.config("worker", true);
     if world.dice.chance(200) {
         config.outbox_messages = world.dice.within(5..60) as usize;
@@ -177,6 +181,14 @@ fn fault(world: &mut World, ticket: &Ticket) {
             let tag = format!("tag-{}", world.dice.within(0..1_000));
             world.retag(who, tag);
         }
+        88..93 if world.seats[who].file.is_some() => {
+            world.kill(who);
+            world.at(back, move |world| {
+                if world.resumable().contains(&who) {
+                    world.resume(who);
+                }
+            });
+        }
         88..93 if who != 0 => {
             world.kill(who);
             newcomer(world, ticket.clone());
@@ -188,6 +200,9 @@ fn fault(world: &mut World, ticket: &Ticket) {
 
 /// What goes wrong at agents ends, and applications work quickly.
 pub fn calm_down(world: &mut World) {
+    for who in world.resumable() {
+        world.resume(who);
+    }
     for who in 0..world.seats.len() {
         world.rejoin(who);
         world.set_reading(who, true);

@@ -5,6 +5,7 @@
 //! into the queue with [`World::at`].
 
 mod applications;
+mod files;
 mod hostile;
 mod wires;
 
@@ -69,6 +70,10 @@ pub struct Seat {
     /// The one that founded its swarm.
     pub host: Who,
     pub config: Config,
+    /// The text of its agent file, if it has one, as it was last written.
+    pub file: Option<String>,
+    /// With which it asks again, should it end before it is admitted.
+    ticket: Option<Ticket>,
     /// None once its process has ended.
     pub agent: Option<Agent>,
     pub application: Application,
@@ -284,6 +289,8 @@ impl World {
             label,
             host,
             config,
+            file: None,
+            ticket: None,
             agent: Some(agent),
             application: Application::new(manner),
             line,

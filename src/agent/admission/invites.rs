@@ -263,12 +263,7 @@ impl Invites {
         now: Now,
     ) -> Result<Option<Label>, InviteError> {
         let TicketRecord { ticket, rights } = record;
-        if ticket.founder != issuer.membership.founder || ticket.routing != issuer.membership.routing {
-            return Err(InviteError::OtherSwarm);
-        }
-        if ticket.counted {
-            return Err(InviteError::Counted);
-        }
+        check_uncounted(issuer, &ticket)?;
         if !from.rights.admit || rights.admit {
             return Err(InviteError::NotPermitted { right: "admit" });
         }
@@ -334,13 +329,27 @@ impl Invites {
         self.closed.pop_front()
     }
 
+    /// Takes up an uncounted ticket that this agent had open before it ended.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `OtherSwarm`, `Counted`, `Expired` or `TooMany`.
+    pub fn restore(&mut self, issuer: &Issuer<'_>, record: TicketRecord, now: Now) -> Result<Label, InviteError> {
+        let TicketRecord { ticket, rights } = record;
+        check_uncounted(issuer, &ticket)?;
+        issuer.check(&rights)?;
+        self.insert(Invite::new(ticket, rights, None), now)
+    }
+
+    /// Returns the uncounted tickets that are known here and can be used: what a restart must not lose.
+    pub fn uncounted(&self, now: Now) -> impl Iterator<Item = TicketRecord> {
+        let open = move |invite: &&Invite| invite.uses_left.is_none() && invite.closed_as(now.wall).is_none();
+        let open = self.invites_by_mailbox.values().filter(open);
+        open.map(|invite| TicketRecord { ticket: invite.ticket.clone(), rights: invite.rights.clone() })
+    }
+
     /// Returns what other admins have to know in order to admit with the uncounted tickets that are known here.
     pub fn records(&self, now: Now) -> impl Iterator<Item = TicketRecord> {
-        let shared = self
-            .invites_by_mailbox
-            .values()
-            .filter(move |invite| invite.uses_left.is_none() && !invite.rights.admit && invite.closed_as(now.wall).is_none());
-        shared.map(|invite| TicketRecord { ticket: invite.ticket.clone(), rights: invite.rights.clone() })
+        self.uncounted(now).filter(|record| !record.rights.admit)
     }
 
     /// Takes the switchboard's answer to a registration; `None` if the mailbox isn't known.
@@ -399,6 +408,13 @@ impl Invites {
         };
         answered.unwrap_or(Outcome::Ignored(Ignored::NotSealed))
     }
+}
+
+fn check_uncounted(issuer: &Issuer<'_>, ticket: &Ticket) -> Result<(), InviteError> {
+    if ticket.founder != issuer.membership.founder || ticket.routing != issuer.membership.routing {
+        return Err(InviteError::OtherSwarm);
+    }
+    if ticket.counted { Err(InviteError::Counted) } else { Ok(()) }
 }
 
 struct Decision {

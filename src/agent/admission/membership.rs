@@ -124,6 +124,29 @@ impl Issuer<'_> {
         Ok((chain, self.certify_link(request.link_key, rights, expiry)?))
     }
 
+    /// Certifies a member for another term, with the rights that it has.
+    ///
+    /// # Errors
+    /// [`InviteError::NotPermitted`] if this issuer may not give these rights.
+    pub(in crate::agent) fn renew(
+        &self,
+        member: &Member,
+        link_key: LinkKey,
+        issued: u64,
+    ) -> Result<(CertificateChain, LinkChain), InviteError> {
+        self.check(&member.rights)?;
+        let expiry = expiry_of(issued);
+        let chain = self.certify_identity(&CertificateRequest {
+            identity: member.identity,
+            name: member.name.clone(),
+            rights: member.rights.clone(),
+            long_term_hash: member.long_term_hash,
+            issued,
+            expiry,
+        })?;
+        Ok((chain, self.certify_link(link_key, &member.rights, expiry)?))
+    }
+
     fn certify_identity(&self, request: &CertificateRequest) -> Result<CertificateChain, CertificateError> {
         match self.founder {
             Some(founder) => CertificateChain::issue_by_founder(founder, request),

@@ -18,6 +18,7 @@ use super::{Application, Link, Shared, lock};
 use crate::agent::{CloseReason, Command, ConnectFailure, Connected, Event, LinkError, PathChange};
 use crate::net::Error;
 use crate::net::address::Address;
+use crate::net::agent_file::Saver;
 use crate::net::dial::Outbound;
 use crate::net::proxy::ProxyProblem;
 use crate::net::tls::Acceptance;
@@ -39,6 +40,7 @@ pub(super) struct Driver<A: Application> {
     connecting: Option<Connecting>,
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timer: Option<(Duration, Pin<Box<Sleep>>)>,
+    saver: Saver,
     frames_in: Vec<Bytes>,
     frames_out: Vec<Bytes>,
     is_over: bool,
@@ -54,9 +56,13 @@ impl<A: Application> Future for Driver<A> {
             if driver.closing.as_mut().is_some_and(|closing| closing.as_mut().poll(cx).is_ready()) {
                 driver.closing = None;
             }
+            while let Poll::Ready(saved) = driver.saver.poll_saved(cx) {
+                lock(&driver.shared.core).agent.handle_saved(saved, driver.shared.clock.now());
+            }
             if driver.is_over {
-                // The farewell is said when the task is dropped, which is now or when the socket is closed.
-                return if driver.closing.is_none() { Poll::Ready(()) } else { Poll::Pending };
+                // The farewell is said when the task is dropped, which is now or when the socket is closed and the agent file written.
+                let is_done = driver.closing.is_none() && driver.saver.is_idle();
+                return if is_done { Poll::Ready(()) } else { Poll::Pending };
             }
             if !driver.go_around(cx) && driver.poll_timer(cx).is_pending() {
                 return Poll::Pending;
@@ -68,7 +74,7 @@ impl<A: Application> Future for Driver<A> {
 }
 
 impl<A: Application> Driver<A> {
-    pub(super) fn new(shared: Arc<Shared<A>>, addresses: Vec<Address>, outbound: Outbound) -> Self {
+    pub(super) fn new(shared: Arc<Shared<A>>, addresses: Vec<Address>, outbound: Outbound, saver: Saver) -> Self {
         Self {
             shared,
             addresses,
@@ -77,6 +83,7 @@ impl<A: Application> Driver<A> {
             connecting: None,
             closing: None,
             timer: None,
+            saver,
             frames_in: Vec::new(),
             frames_out: Vec::new(),
             is_over: false,
@@ -198,6 +205,12 @@ impl<A: Application> Driver<A> {
                 // The next turn, which commands always bring, writes it.
                 if let Link::Up(connection) = link {
                     connection.ping();
+                }
+            }
+            Command::Save => {
+                let core = lock(&self.shared.core);
+                if let Some(file) = core.agent.file(self.shared.clock.now()) {
+                    self.saver.save(file);
                 }
             }
             Command::Disconnect => {

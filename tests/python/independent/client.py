@@ -34,23 +34,18 @@ def join_by_ticket(text: str, name: str, skills: Skills) -> "Client":
     ticket = Ticket.parse(text)
     address = ticket.addresses[0]
     stranger = Link(address, Credentials(SigningKey(os.urandom(32)), v=ticket.v, mailbox=ticket.mailbox))
-    try:
-        return Client(_admit(stranger, ticket, name), address, skills)
-    finally:
-        stranger.cut()
+    return Client(_admit(stranger, ticket, name), address, skills)
 
 
 def join_by_code(text: str, address: str, name: str, skills: Skills) -> "Client":
     code = pairing.Code.parse(text)
     guest = Link(address, Credentials(SigningKey(os.urandom(32)), slot=code.slot))
-    try:
-        joiner = pairing.Joiner(code, os.urandom)
-        guest.send(joiner.ask.encode())
-        guest.send(joiner.confirm(_next_data(guest), vouched=0, pin=guest.pin).encode())
-        ticket = joiner.ticket(_next_data(guest))
-        return Client(_admit(guest, ticket, name), address, skills)
-    finally:
-        guest.cut()
+    joiner = pairing.Joiner(code, os.urandom)
+    guest.send(joiner.ask.encode())
+    confirm = joiner.confirm(_next_data(guest), vouched=0, pin=guest.pin)
+    guest.send(confirm.encode())
+    ticket = joiner.ticket(_next_data(guest))
+    return Client(_admit(guest, ticket, name), address, skills)
 
 
 def _admit(link: Link, ticket: Ticket, name: str) -> Membership:
@@ -61,6 +56,7 @@ def _admit(link: Link, ticket: Ticket, name: str) -> Membership:
     request = admission.seal_request(ticket, identity, asked, os.urandom)
     link.send(request.encode())
     reply = admission.open_reply(ticket, request, long_term, _next_data(link))
+    link.close()
     if reply.code != admission.ADMITTED:
         raise Forged(f"not admitted, code {reply.code}: {reply.text}")
     certificate = check_chain(reply.chain, ticket.founder, wall())

@@ -260,6 +260,7 @@ impl World {
             }
             Event::Space => self.seats[who].is_full = false,
             Event::Admitted { .. } | Event::Definition { .. } => {}
+            Event::NotSaved { error } => panic!("no save fails here: {error}"),
         }
     }
 

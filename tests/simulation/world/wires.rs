@@ -107,6 +107,7 @@ impl World {
                 }
             }
             Command::Disconnect => self.hang_up(who),
+            Command::Save => self.save(who),
         }
     }
 
