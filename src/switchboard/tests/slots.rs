@@ -179,6 +179,17 @@ fn a_number_rests_for_a_thousand_openings_after_it_was_closed() {
 }
 
 #[test]
+fn counting_passes_over_a_number_that_was_wished_for_and_closed() {
+    let mut world = World::new();
+    let admin = world.admin(1);
+    world.hear_all();
+    let first = world.open_slot(admin, 0).expect("a slot");
+    assert_eq!(world.open_slot(admin, first + 1), Ok(first + 1));
+    world.frame(admin, ClientFrame::CloseSlot { slot: first + 1 }.encode());
+    assert_eq!(world.open_slot(admin, 0), Ok(first + 2));
+}
+
+#[test]
 fn a_slot_is_its_holder_s_through_a_reconnect_until_it_expires() {
     let mut world = World::new();
     let (admin, other) = (world.admin(1), world.admin(2));
