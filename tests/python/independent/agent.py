@@ -19,7 +19,7 @@ from independent.outer import DATA, EARLY, DataFrame, Kind, Lane, OuterHeader
 from independent.section import Chunk, Credit, Goodbye, Messages, Probe, Receipt, decode, encode
 from independent.session import EarlyReceiver, Session
 
-OPENER_AGE = 360_000  # ms behind the own clock after which an opener isn't taken
+OPENER_AGE = 360_000  # ms from the own clock, behind or ahead, after which an opener isn't taken
 STRAY_AGE = 2_000  # ms that a frame of an unknown session waits: its opener may have been overtaken
 STRAYS = 64  # how many wait at most
 TIME_TO_LIVE = 60_000  # ms of each message
@@ -54,6 +54,7 @@ class Peer:
     sending: dict[Lane, delivery.SendingLane] = field(default_factory=lambda: {lane: delivery.SendingLane() for lane in Lane})
     receiving: dict[Lane, delivery.ReceivingLane] = field(default_factory=lambda: {lane: delivery.ReceivingLane(lane) for lane in Lane})
     owed: set[Lane] = field(default_factory=set)  # lanes whose receipt is due
+    clock_offset: int = 0  # ms that the own clock is ahead of the peer's
 
     def establish(self, session: Session, *, crossed: bool) -> None:
         """Of sessions whose openers crossed, both sides send on that of the smaller identity, otherwise on the newest."""
@@ -69,7 +70,7 @@ class Agent:
     def __init__(self, membership: Membership, random: Random, now: Callable[[], int], skills: dict[str, Callable[..., str]]) -> None:
         self._member = membership
         self._random = random
-        self._now = now
+        self.now = now
         self._skills = skills
         self._definitions = {h(text): text for text in map(_definition, skills)}
         self.card = self._make_card()
@@ -81,7 +82,7 @@ class Agent:
         self.left: set[bytes] = set()
         self._taken_openers: set[bytes] = set()
         self._strays: list[tuple[int, DataFrame]] = []  # since when they wait
-        self._linked: set[bytes] = set()
+        self.linked_labels: set[bytes] = set()
         for data in membership.cards:
             self._learn(data)
 
@@ -93,7 +94,7 @@ class Agent:
     def send(self, peer: Peer, kind: int, body: bytes, content_type: int, lane: Lane = Lane.NORMAL, **fields: bytes | int | str) -> bytes:
         """Queues a message, and gives its id."""
         identifier = self._random(16)
-        expiry = self._now() + TIME_TO_LIVE
+        expiry = self.now() + TIME_TO_LIVE
         queued = Message(identifier, kind, body, content_type, expiry, TIME_TO_LIVE, **fields)  # type: ignore[arg-type]
         peer.sending[lane].queue(queued)
         return identifier
@@ -157,8 +158,8 @@ class Agent:
             self.refused.append(refused)
 
     def _handle_labels(self, labels: link.Labels) -> None:
-        known = set() if labels.whole else self._linked
-        self._linked = (known | set(labels.came)) - set(labels.went)
+        known = set() if labels.whole else self.linked_labels
+        self.linked_labels = (known | set(labels.came)) - set(labels.went)
 
     def _handle_data(self, frame: DataFrame) -> None:
         match frame.header.kind:
@@ -178,7 +179,7 @@ class Agent:
             if receiver:
                 self._handle_content(peer, Lane(frame.header.lane), receiver.open(frame))
                 return
-        self._strays = [*self._strays[1 - STRAYS :], (self._now(), frame)]
+        self._strays = [*self._strays[1 - STRAYS :], (self.now(), frame)]
 
     def _handle_strays(self) -> None:
         """Tries again what waits for its session."""
@@ -186,7 +187,7 @@ class Agent:
         for since, frame in strays:
             if any(frame.header.session in (peer.sessions.keys() | peer.early.keys()) for peer in self.peers.values()):
                 self.handle(frame.encode())
-            elif self._now() - since > STRAY_AGE:
+            elif self.now() - since > STRAY_AGE:
                 header = OuterHeader(Kind.CANNOT_OPEN, Lane.CONTROL, frame.source, frame.header.session)
                 self.outgoing.append(DataFrame(header, b"").encode())
             else:
@@ -208,7 +209,7 @@ class Agent:
         digest = h(message.roster_body(known))
         lanes = [peer.receiving[lane] if peer else delivery.ReceivingLane(lane) for lane in Lane if lane]
         grants = [(grant.messages, grant.size) for lane in lanes for grant in lane.credits() if isinstance(grant, Credit)]
-        return Greeting(self._now(), digest, tuple(grants), self.card.encoded)
+        return Greeting(self.now(), digest, tuple(grants), self.card.encoded)
 
     @property
     def _side(self) -> Side:
@@ -232,8 +233,8 @@ class Agent:
         if frame.header.session in self._taken_openers:
             raise Refused("an opener that was taken before")
         opened = handshake.open_opener(frame, self._member.prekey, self.card.identity)
-        if opened.greeting.wall < self._now() - OPENER_AGE:
-            raise Refused("an opener that is too old")
+        if abs(opened.greeting.wall - self.now()) > OPENER_AGE:
+            raise Refused("an opener of another time")
         peer = self._met(opened.greeting, opened.sender, opened.run)
         self._taken_openers.add(frame.header.session)
         answer, session = handshake.answer(
@@ -265,13 +266,14 @@ class Agent:
 
     def _met(self, greeting: Greeting, identity: bytes, run: bytes) -> Peer:
         """Gives the peer that opener or answer are from, once its card is good."""
-        known = Card.decode(greeting.card, self._member.founder, self._now())
+        known = Card.decode(greeting.card, self._member.founder, self.now())
         if (known.identity, known.run) != (identity, run):
             raise Refused("somebody else's card")
         self._learn(greeting.card)
         peer = self.peers[identity]
         if peer.card.run != run:
             raise Refused("an opener of an earlier run")
+        peer.clock_offset = self.now() - greeting.wall
         grants = iter(greeting.grants)
         for lane in list(Lane)[1:]:
             for accounts in range(delivery.CLASSES):
@@ -299,6 +301,8 @@ class Agent:
                     self.left.add(peer.card.identity)
 
     def _handle_message(self, peer: Peer, lane: Lane, received: Message) -> None:
+        if received.kind != message.Kind.GAP and received.expiry + peer.clock_offset <= self.now():
+            return  # its sender knows by its own clock
         match received.kind:
             case message.Kind.PLAIN:
                 self.inbox.append((peer, received))
@@ -334,7 +338,7 @@ class Agent:
     # Cards.
 
     def _learn(self, data: bytes) -> None:
-        learned = Card.decode(data, self._member.founder, self._now())
+        learned = Card.decode(data, self._member.founder, self.now())
         peer = self.peers.get(learned.identity)
         if learned.identity == self._member.identity.public or (peer and peer.card.stamp >= learned.stamp):
             return
@@ -364,14 +368,14 @@ class Agent:
             member.founder,
             member.identity.public,
             member.run,
-            self._now(),
+            self.now(),
             member.link_key.public,
             member.name,
             member.prekey.public,
             member.chain,
             skills,
         )
-        return Card.decode(body.sign(member.identity), member.founder, self._now())
+        return Card.decode(body.sign(member.identity), member.founder, self.now())
 
 
 def _definition(name: str) -> bytes:

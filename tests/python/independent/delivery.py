@@ -13,6 +13,7 @@ from independent.section import CHUNK, Chunk, Credit, Messages, Range, Receipt, 
 
 CLASSES = 3
 FIRST_GRANT = (32, 65_536)  # messages and bytes that may be under way before the peer said anything
+RANGES = 20  # of one kind in a receipt: a control frame has at most 1,020 bytes
 WINDOW = (256, 1 << 20)  # messages and bytes that this side takes in a lane and class beyond what is handled
 
 
@@ -166,4 +167,4 @@ def _ranges(numbers: set[int]) -> tuple[Range, ...]:
             ranges[-1] = ranges[-1][0], number + 1
         else:
             ranges.append((number, number + 1))
-    return tuple(ranges)
+    return tuple(ranges[:RANGES])

@@ -6,7 +6,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import Empty, Queue
+from dataclasses import replace
+from queue import Queue
 from threading import Thread
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from independent import admission, message
 from independent.admission import Ticket
 from independent.agent import Peer
-from independent.client import PATIENCE, Client, join_by_ticket
+from independent.client import PATIENCE, Client, join_by_ticket, wall
 from independent.keys import SigningKey
 from independent.link import Credentials
 from independent.outer import DATA, DataFrame, Kind, Lane, OuterHeader
@@ -87,20 +88,15 @@ class Host:
                 self._unread.remove(said)
                 return said[word]
         while word not in (said := self._said.get(timeout=seconds)):
-            self._keep(said)
+            assert "error" not in said, said
+            self._unread.append(said)
         return said[word]
 
     def has_said(self, word: str) -> bool:
-        """Looks whether something was said, without taking it."""
-        try:
-            while True:
-                self._keep(self._said.get_nowait())
-        except Empty:
-            return any(word in said for said in self._unread)
-
-    def _keep(self, said: dict[str, Any]) -> None:
-        assert "error" not in said, said
-        self._unread.append(said)
+        """Looks whether something, or an error, was said, without taking it."""
+        while not self._said.empty():
+            self._unread.append(self._said.get_nowait())
+        return any(word in said or "error" in said for said in self._unread)
 
     def invite(self, **options: object) -> str:
         self.tell("invite", options)
@@ -163,6 +159,7 @@ def test_messages_go_both_ways_and_are_confirmed(client: Client, host: Host) -> 
     sent = client.agent.text(peer(client), "to the host")
     client.run_until(lambda: client.agent.is_done(peer(client), sent))
     assert host.said("got") == "to the host"
+    assert peer(client).card.label in client.agent.linked_labels
 
     for lane, priority in ((Lane.URGENT, "urgent"), (Lane.HIGH, "high"), (Lane.NORMAL, "normal"), (Lane.BULK, "bulk")):
         host.tell("send", f"by {priority}", priority)
@@ -324,6 +321,36 @@ def test_replayed_and_tampered_openers_are_not_answered(client: Client, host: Ho
     seen += listen_until(client, lambda: client.agent.is_done(other, last))
     assert [frame.header.session for frame in seen if frame.header.kind == Kind.ANSWER] == [DataFrame.decode(opener).header.session]
     assert host.said("got") == "last"
+
+
+def test_early_frames_for_an_earlier_run_wait_for_the_answer(client: Client, host: Host) -> None:
+    other = peer(client)
+    forget_sessions(client)
+    present = other.card
+    other.card = replace(present, run=bytes(16))
+    client.agent.text(other, "early")
+    client.agent.flush()
+    other.card = present
+    listen_until(client, lambda: other.session)
+    last = client.agent.text(other, "later")
+    client.run_until(lambda: client.agent.is_done(other, last))
+    client.run_until(lambda: other.sending[Lane.NORMAL].confirmed)
+    assert (host.said("got"), host.said("got")) == ("later", "early")
+
+
+@pytest.mark.parametrize("minutes", [-7, 7])
+def test_openers_of_another_time_are_not_answered(client: Client, host: Host, minutes: int) -> None:
+    other = peer(client)
+    forget_sessions(client)
+    client.agent.now = lambda: wall() + 60_000 * minutes
+    client.agent.text(other, "by a wrong clock")
+    client.agent.flush()
+    client.agent.now = wall
+    opener = next(DataFrame.decode(frame) for frame in client.agent.outgoing if kind(frame) == Kind.OPENER)
+    seen = listen_until(client, lambda: other.session)
+    answered = {frame.header.session for frame in seen if frame.header.kind == Kind.ANSWER}
+    assert answered
+    assert opener.header.session not in answered
 
 
 def test_a_request_that_was_tampered_with_admits_nobody(host: Host) -> None:
