@@ -46,6 +46,7 @@ __all__ = [
     "_error_samples",
     "decode_body",
     "encode_body",
+    "identity_info",
     "new_key",
     "probe",
     "runtime_alive",
@@ -271,6 +272,10 @@ class Switchboard:
     def close(self) -> None: ...
 
 def new_key(path: str) -> str: ...  # writes a fresh private key (0600, never overwrites), returns the pin
+
+# name, founder, needs_invite, switchboards, expires (Unix seconds, None before admission), rights as PeerInfo.rights has them; raises
+# IdentityFileError; None if there is no such file
+def identity_info(path: str) -> dict[str, Any] | None: ...
 def ticket_info(text: str) -> dict[str, Any]: ...  # addresses, expiry_ms, counted, swarm; raises InviteError
 
 # Goes the way to a switchboard as an agent would, and tells what it saw: see src/net/probe.rs. Blocks; raises ConfigurationError for an

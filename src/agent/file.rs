@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 use super::admission::{INVITES_LIMIT, TicketRecord};
 use super::card::CARD_LIMIT;
 use super::limits::PREKEY_LIFE;
-use crate::crypto::certificate::{CertificateChain, CertificateError, MAX_NAME, validate_name};
+use crate::crypto::certificate::{Certificate, CertificateChain, CertificateError, MAX_NAME, validate_name};
 use crate::crypto::ticket::MAX_ADDRESSES;
 use crate::crypto::{FounderKey, Identity, Random};
 use crate::proto::codec::{Reader, Writer};
@@ -161,6 +161,11 @@ impl AgentFile {
     /// Returns whether the agent founded its swarm.
     pub fn is_founder(&self) -> bool {
         self.founder.is_some()
+    }
+
+    /// Returns the certificate of the agent's membership, whether or not it is still good; `None` before its admission.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.membership.as_ref().map(|membership| membership.chain.leaf())
     }
 
     /// Returns the swarm that the agent is or was a member of; `None` before its admission.

@@ -1,11 +1,14 @@
 //! The class `IdentityFile`: an agent file that can be read and written, before an agent is made of it.
 
 use std::path::{self, PathBuf};
+use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::arguments::seed;
 use super::errors::Error;
+use super::peer::rights_of;
 use super::runtime;
 use crate::agent::{AgentFile, ResumeError};
 use crate::crypto::Random;
@@ -75,4 +78,19 @@ impl IdentityFile {
         };
         Ok(Self { path, file })
     }
+}
+
+/// Returns what an agent file says without being used, or nothing if there is none.
+#[pyfunction]
+pub(super) fn identity_info(py: Python<'_>, path: PathBuf) -> PyResult<Option<Bound<'_, PyDict>>> {
+    let Some(file) = py.detach(|| agent_file::read(&path)).map_err(Error::from)? else { return Ok(None) };
+    let info = PyDict::new(py);
+    info.set_item("name", file.name())?;
+    info.set_item("founder", file.is_founder())?;
+    info.set_item("needs_invite", file.needs_invite(Clock::start().now()))?;
+    info.set_item("switchboards", file.switchboards())?;
+    let certificate = file.certificate();
+    info.set_item("expires", certificate.map(|certificate| Duration::from_millis(certificate.expiry).as_secs_f64()))?;
+    info.set_item("rights", certificate.map(|certificate| rights_of(py, &certificate.rights)).transpose()?)?;
+    Ok(Some(info))
 }

@@ -33,8 +33,8 @@ mod _core {
 
     #[pymodule_export]
     use super::{
-        agent::Agent, decode_body, encode_body, errors::_error_samples, identity::IdentityFile, new_key, peer::PeerInfo,
-        probe::probe, receipt::Receipt, runtime_alive, switchboard::Switchboard, ticket_info,
+        agent::Agent, decode_body, encode_body, errors::_error_samples, identity::IdentityFile, identity::identity_info, new_key,
+        peer::PeerInfo, probe::probe, receipt::Receipt, runtime_alive, switchboard::Switchboard, ticket_info,
     };
 
     #[pymodule_init]

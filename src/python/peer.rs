@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFrozenSet, PyList, PyTuple};
 
 use crate::agent::PeerView;
+use crate::crypto::certificate::Rights;
 
 /// What an agent knows about another: read-only, and not changed afterwards.
 #[pyclass(frozen, module = "a2alinker._core")]
@@ -52,16 +53,21 @@ impl PeerInfo {
         Ok(list)
     }
 
-    /// Skills (None: any), admit, terminals, originate.
     #[getter]
-    fn rights<'py>(&self, py: Python<'py>) -> PyResult<(Option<Bound<'py, PyFrozenSet>>, bool, bool, bool)> {
-        let rights = &self.0.card.member.rights;
-        let skills = rights.skills.as_ref().map(|skills| PyFrozenSet::new(py, skills)).transpose()?;
-        Ok((skills, rights.admit, rights.terminals, rights.originate))
+    fn rights<'py>(&self, py: Python<'py>) -> PyResult<RightsTuple<'py>> {
+        rights_of(py, &self.0.card.member.rights)
     }
 
     #[getter]
     fn certificate_expiry_ms(&self) -> u64 {
         self.0.card.member.expiry
     }
+}
+
+/// Skills (None: any), admit, terminals, originate.
+pub(super) type RightsTuple<'py> = (Option<Bound<'py, PyFrozenSet>>, bool, bool, bool);
+
+pub(super) fn rights_of<'py>(py: Python<'py>, rights: &Rights) -> PyResult<RightsTuple<'py>> {
+    let skills = rights.skills.as_ref().map(|skills| PyFrozenSet::new(py, skills)).transpose()?;
+    Ok((skills, rights.admit, rights.terminals, rights.originate))
 }

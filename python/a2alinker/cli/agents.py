@@ -17,13 +17,16 @@ import signal
 import stat
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+from .. import _core
 from ..agent import Agent
 from ..exceptions import TimedOut
-from ..opening import join
+from ..opening import SWITCHBOARD_VARIABLE, host, join
 from ..skill import Skill
 from . import exits
+from .identities import alone_with
 from .invites import invite_of
 
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -77,22 +80,36 @@ def _is_pipe(descriptor: int) -> bool:
 @contextlib.asynccontextmanager
 async def member(options: argparse.Namespace, skills: Sequence[Skill[..., Any]] = (), *, stdin: bool = False) -> AsyncIterator[Agent]:
     """Opens the agent that a command is, and closes it. `stdin`: see `invite_of`."""
-    invite = invite_of(options, stdin=stdin)
-    opening = join(
-        name_of(options), invite, skills=skills, switchboard=options.switchboard, timeout=options.link_timeout, ca_file=options.ca_file
-    )
-    async with opening as agent:
-        yield agent
+    identity: str | None = options.identity
+    with alone_with(identity):
+        known = None if identity is None else _core.identity_info(identity)
+        name = options.name or (known["name"] if known else _new_name(identity))
+        way = {"switchboard": options.switchboard, "timeout": options.link_timeout, "ca_file": options.ca_file}
+        if known is not None and known["founder"]:
+            opening = host(name, identity=identity, skills=skills, **way)
+        else:
+            invite = invite_of(options, stdin=stdin) if known is None or known["needs_invite"] else None
+            _check_way(options, invite)
+            opening = join(name, invite, identity=identity, skills=skills, **way)
+        async with opening as agent:
+            yield agent
 
 
-def name_of(options: argparse.Namespace) -> str:
-    """Returns the name for a new agent: as given, or after the agent file, or after the user."""
-    given: str | None = options.name
-    if given is not None:
-        return given
+def _check_way(options: argparse.Namespace, invite: str | None) -> None:
+    if invite is not None and invite[0].isdigit() and not (options.switchboard or os.environ.get(SWITCHBOARD_VARIABLE)):
+        raise exits.Stop(
+            f"a code doesn't say where the switchboard is: give --switchboard ADDRESS, or set {SWITCHBOARD_VARIABLE}",
+            exits.USAGE,
+            "argument",
+        )
+
+
+def _new_name(identity: str | None) -> str:
+    """Returns a name for an agent that has none yet: that of its file, or the user's."""
+    name = "" if identity is None else Path(identity).stem
     with contextlib.suppress(OSError, KeyError):  # this user has no name
-        return _FORBIDDEN.sub("-", getpass.getuser())[:64] or "guest"
-    return "guest"
+        name = name or getpass.getuser()
+    return _FORBIDDEN.sub("-", name)[:64] or "guest"
 
 
 async def somebody(agent: Agent, to: str, wait: float) -> None:

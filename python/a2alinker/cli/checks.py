@@ -15,6 +15,9 @@ CLOCK_NOTICED: Final = 60.0  # seconds; messages to agents without a session are
 CLOCK_REFUSED: Final = 300.0  # seconds; beyond it certificates are refused
 SLOW: Final = 1.0  # seconds for a round trip, above which somebody waits for somebody
 SOON: Final = 14 * 86_400.0  # seconds before a certificate ends in which a warning is due
+LAST_DAYS: Final = (
+    7 * 86_400.0
+)  # seconds before a membership ends in which it should have been renewed: that begins after half of its 30 days
 DESCRIPTORS: Final = 256  # chosen: what a program with an agent and a few connections of its own needs
 HYBRID: Final = "X25519MLKEM768"
 VERSION: Final = 1  # of the protocol
@@ -167,6 +170,31 @@ def _round_trip(facts: dict[str, Any]) -> Iterator[Check]:
     yield Check(
         "round trip", "warn" if slow else "ok", f"{_ms(middle)} (median of {len(facts['round_trips'])})", "a slow network" if slow else ""
     )
+
+
+def agent_file(known: dict[str, Any] | None, now: float) -> Check:
+    """Judges what an agent file says; None: it isn't there."""
+    if known is None:
+        return Check("agent file", "warn", "it isn't there", "it is made when the agent joins or hosts; is the path right?")
+    name = known["name"]
+    if known["founder"]:
+        return Check("agent file", "ok", f"{name}, the founder of its swarm")
+    if known["expires"] is None:
+        return Check("agent file", "fail", f"{name} isn't in a swarm yet", "join with an invite")
+    until = f"{datetime.datetime.fromtimestamp(known['expires'], datetime.UTC):%Y-%m-%d}"
+    if known["needs_invite"]:
+        return Check("agent file", "fail", f"the membership of {name} ended on {until}", "join with a new invite, by the same file")
+    rights = f"{name}, a member until {until}; it may {_rights(known)}"
+    if known["expires"] - now < LAST_DAYS:
+        return Check("agent file", "warn", rights, "run it while an agent is linked that may admit: that one renews it")
+    return Check("agent file", "ok", rights)
+
+
+def _rights(known: dict[str, Any]) -> str:
+    skills, admit, terminals, originate = known["rights"]
+    offer = "offer any skill" if skills is None else f"offer {', '.join(sorted(skills))}" if skills else ""
+    granted = (offer, "call others" * originate, "admit others" * admit, "open terminals" * terminals)
+    return ", ".join(filter(None, granted)) or "only listen"
 
 
 def descriptors(limit: int | None) -> Check:

@@ -7,12 +7,14 @@ import os
 import queue
 import sys
 import threading
+import time
 from typing import Any, Final
 
 from .. import _core
-from ..exceptions import A2ALinkerError
+from ..exceptions import A2ALinkerError, IdentityFileError
+from ..opening import SWITCHBOARD_VARIABLE
 from . import exits
-from .checks import Check, descriptors, judge
+from .checks import Check, agent_file, descriptors, judge
 from .output import Output, coloured
 
 _COLOURS: Final = {"ok": "good", "warn": "warn", "fail": "bad"}
@@ -20,11 +22,14 @@ _COLOURS: Final = {"ok": "good", "warn": "warn", "fail": "bad"}
 
 def main(options: argparse.Namespace, output: Output) -> int:
     """Prints what it finds; 1 if something has to change."""
-    address = options.address or options.switchboard or os.environ.get("A2ALINKER_SWITCHBOARD")
-    if not address:
-        raise exits.Stop("which switchboard? Give its address, or set A2ALINKER_SWITCHBOARD", exits.USAGE, "argument")
+    known, checks = _identity(options.identity)
+    given = [options.address] if options.address else options.switchboard
+    addresses = given or known.get("switchboards") or os.environ.get(SWITCHBOARD_VARIABLE, "").split()
+    if not addresses and not checks:
+        raise exits.Stop(f"which switchboard? Give its address, or set {SWITCHBOARD_VARIABLE}", exits.USAGE, "argument")
+    checks[:0] = [check for address in addresses for check in judge(_probe(address, options))]
     failed = False
-    for check in [*judge(_probe(address, options)), descriptors(_open_files())]:
+    for check in [*checks, descriptors(_open_files())]:
         failed |= check.state == "fail"
         _print(check, output)
     return exits.FAILED if failed else exits.DONE
@@ -51,6 +56,16 @@ def _probe(address: str, options: argparse.Namespace) -> dict[str, Any]:
     if isinstance(answer, A2ALinkerError):
         raise answer
     return answer
+
+
+def _identity(path: str | None) -> tuple[dict[str, Any], list[Check]]:
+    if path is None:
+        return {}, []
+    try:
+        known = _core.identity_info(path)
+    except IdentityFileError as problem:
+        return {}, [Check("agent file", "fail", str(problem))]
+    return known or {}, [agent_file(known, time.time())]
 
 
 def _open_files() -> int | None:

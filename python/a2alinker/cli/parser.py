@@ -186,8 +186,11 @@ def _output() -> argparse.ArgumentParser:
 
 def _link() -> argparse.ArgumentParser:
     part = argparse.ArgumentParser(add_help=False)
+    part.add_argument("--identity", metavar="FILE", help="the agent file: who the agent is, from run to run; made if it isn't there")
     group = part.add_argument_group("switchboard")
-    group.add_argument("--switchboard", metavar="ADDRESS", help="wss://host:port#pin; or A2ALINKER_SWITCHBOARD")
+    group.add_argument(
+        "--switchboard", metavar="ADDRESS", action="append", help="wss://host:port#pin, or several in turn; or A2ALINKER_SWITCHBOARD"
+    )
     group.add_argument("--link-timeout", metavar="S", type=_seconds, default=10.0, help="seconds until the link must be up (%(default)g)")
     group.add_argument("--ca-file", metavar="FILE", help="certificate authorities to trust instead of the system's, in PEM")
     return part
@@ -206,7 +209,7 @@ def _admission() -> argparse.ArgumentParser:
 
 def _member() -> argparse.ArgumentParser:
     part = argparse.ArgumentParser(add_help=False, parents=[_link(), _admission()])
-    part.add_argument("--name", metavar="NAME", help="name of the agent that this command is (default: yours)")
+    part.add_argument("--name", metavar="NAME", help="name of the agent that this command is (default: that of the agent file, or yours)")
     return part
 
 

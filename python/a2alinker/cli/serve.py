@@ -11,6 +11,7 @@ from ..agent import Agent
 from ..events import EventsMissed, LinkDown, LinkUp, MessageLost, PeerEvent
 from ..opening import host as open_host
 from .agents import member, run
+from .identities import alone_with
 from .inviting import admit
 from .messages import show
 from .output import Output
@@ -31,6 +32,7 @@ async def _host(options: argparse.Namespace, output: Output) -> int:
     skills = load(options.skills) if options.skills else []
     opening = open_host(
         options.name,
+        identity=options.identity,
         skills=skills,
         switchboard=options.switchboard,
         listen=options.listen,
@@ -38,10 +40,11 @@ async def _host(options: argparse.Namespace, output: Output) -> int:
         timeout=options.link_timeout,
         ca_file=options.ca_file,
     )
-    async with opening as agent:
-        _greet(agent, output, "hosts a swarm")
-        invites = [] if options.no_invite else [admit(agent, options, output, renew=True)]
-        await _serve(agent, output, *invites)
+    with alone_with(options.identity):
+        async with opening as agent:
+            _greet(agent, output, "hosts a swarm")
+            invites = [] if options.no_invite else [admit(agent, options, output, renew=True)]
+            await _serve(agent, output, *invites)
     return 0
 
 

@@ -62,7 +62,7 @@ def test_every_command_and_option_is_in_every_script(capsys: pytest.CaptureFixtu
     [
         ("zsh", "--ca-file[certificate authorities to trust instead of the system's, in PEM]:file:_files"),
         ("zsh", "--priority[urgent overtakes everything (normal)]:value:(urgent high normal bulk)"),
-        ("zsh", "--switchboard[wss\\://host\\:port#pin; or A2ALINKER_SWITCHBOARD]:value: "),
+        ("zsh", "--switchboard[wss\\://host\\:port#pin, or several in turn; or A2ALINKER_SWITCHBOARD]:value: "),
         ("fish", "certificate authorities to trust instead of the system's, in PEM"),
     ],
 )

@@ -1,0 +1,50 @@
+"""How the command prints: what other agents wrote steers no terminal, and colour is for terminals that want it."""
+
+import io
+import json
+
+import pytest
+
+from a2alinker import exceptions
+from a2alinker.cli import exits
+from a2alinker.cli.output import Output, coloured, shown
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_control_characters_of_others_are_spelled_out_on_a_terminal_only() -> None:
+    text = "a\x1b]0;title\x07b\u202ec\nd\té"
+    assert shown(text, Terminal()) == "a\\x1b]0;title\\x07b\\u202ec\nd\té"
+    assert shown(text, io.StringIO()) == text
+
+
+def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert coloured("x", "bad", Terminal()) == "\x1b[31mx\x1b[0m"
+    assert coloured("x", "bad", io.StringIO()) == "x"
+    monkeypatch.setenv("TERM", "dumb")
+    assert coloured("x", "bad", Terminal()) == "x"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured("x", "bad", Terminal()) == "x"
+
+
+def test_bytes_inside_an_answer_are_told_from_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=True).body("answer", [b"\xff", {"a": b""}], {"from": "coder"})
+    assert json.loads(capsys.readouterr().out) == {"answer": [{"base64": "/w=="}, {"a": {"base64": ""}}], "from": "coder"}
+
+
+def test_every_exception_has_an_exit_code_of_the_table() -> None:
+    known = {code for code, _ in exits.TABLE}
+    kinds = [kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, exceptions.A2ALinkerError)]
+    codes = {kind.__name__: exits.code_of(kind()) for kind in kinds}
+    assert set(codes.values()) <= known - {exits.DONE, exits.INTERRUPTED}
+    assert {codes[name] for name in ("SwitchboardUnreachable", "UntrustedSwitchboard", "LinkReplaced")} == {exits.LINK}
+    assert {codes[name] for name in ("InviteUsed", "InviteExpired")} == {exits.INVITE}
+    assert {codes[name] for name in ("PeerUnknown", "PeerGone", "SkillUnknown")} == {exits.NOBODY}
+    assert {codes[name] for name in ("RemoteError", "CallRefused", "Refused", "NotPermitted")} == {exits.REFUSED}
+    assert {codes[name] for name in ("CallTimeout", "Expired", "TimedOut")} == {exits.TIMED_OUT}
