@@ -42,10 +42,6 @@ use driver::Driver;
 /// wait behind more than a millisecond of opening.
 const FRAMES_AT_ONCE: usize = 32;
 
-/// Bytes gathered from the agent before they are written, and the most that [`Client::flush`] writes on the caller's thread. Chosen: what
-/// one system call carries well, and less than 0.1 ms of sealing.
-const WRITE_AT_ONCE: usize = 64 * 1024;
-
 /// What an agent's events are handed to.
 pub trait Application: Send + 'static {
     /// Takes one event, in the order in which they came to be. Runs under the agent's lock: it may look at the agent, and must not wait.
@@ -201,7 +197,7 @@ impl<A: Application> Shared<A> {
         let Some(waker) = self.waker.get() else { return };
         let Ok(mut link) = self.link.try_lock() else { return waker.wake_by_ref() };
         let mut frames = Vec::new();
-        let gathered = self.gather(&mut lock(&self.core), link.is_writable(), &mut frames, self.clock.now());
+        let gathered = self.gather(&mut lock(&self.core), link.room(), &mut frames, self.clock.now());
         if gathered.has_events {
             (self.bell)();
         }
@@ -211,11 +207,11 @@ impl<A: Application> Shared<A> {
         }
     }
 
-    /// Takes from the agent what it wants done.
-    fn gather(&self, core: &mut Core<A>, is_writable: bool, frames: &mut Vec<Bytes>, now: Now) -> Gathered {
+    /// Takes from the agent what it wants done, and frames for a link that has so much room.
+    fn gather(&self, core: &mut Core<A>, room: usize, frames: &mut Vec<Bytes>, now: Now) -> Gathered {
         let mut bytes = 0;
-        let mut has_more = is_writable;
-        while is_writable && bytes < WRITE_AT_ONCE {
+        let mut has_more = room > 0;
+        while bytes < room {
             let Some(frame) = core.agent.poll_transmit(now) else {
                 has_more = false;
                 break;
@@ -233,7 +229,7 @@ impl<A: Application> Shared<A> {
 
 /// What [`Shared::gather`] found.
 struct Gathered {
-    /// It stopped at [`WRITE_AT_ONCE`].
+    /// It stopped when the room was taken.
     has_more: bool,
     has_events: bool,
     /// There is something that only the driver can do.
@@ -271,7 +267,15 @@ impl<A: Application> Core<A> {
 
 impl Link {
     fn is_writable(&self) -> bool {
-        matches!(self, Self::Up(connection) if !connection.is_blocked())
+        self.room() > 0
+    }
+
+    /// Bytes that should be written at once.
+    fn room(&self) -> usize {
+        match self {
+            Self::Up(connection) if !connection.is_blocked() => connection.batch(),
+            Self::Up(_) | Self::Down | Self::Broken(_) => 0,
+        }
     }
 
     /// Writes all `frames`, as far as the socket takes them; the rest waits in the connection, which isn't writable until it has gone.

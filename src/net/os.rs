@@ -19,7 +19,7 @@ const BACKLOG: i32 = 1024;
 /// Bytes that the kernel takes from one link beyond what is on its way to the peer. What has been handed to the kernel
 /// can't be overtaken any more, so this bounds how long urgent frames wait behind bulk. Chosen: two frames of the largest
 /// size; measured on loopback, a frame costs the switchboard the same with more (within a tenth).
-const UNSENT_BYTES: u32 = 128 * 1024;
+pub const UNSENT_BYTES: usize = 128 * 1024;
 
 /// Opens a listening socket.
 ///
@@ -42,7 +42,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Prepares the socket of a link: small frames leave at once, and little waits where it can't be overtaken.
 pub fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    bound_unsent(stream);
+    bound_unsent(stream, UNSENT_BYTES);
     Ok(())
 }
 
@@ -62,15 +62,15 @@ pub fn prepare_outbound(stream: &TcpStream) -> io::Result<()> {
 
 /// Bounds the unsent bytes in the kernel. Where the system has no such option the kernel's own buffer is the bound.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn bound_unsent(stream: &TcpStream) {
+pub fn bound_unsent(stream: &TcpStream, bytes: usize) {
     // An old kernel may not know the option; the link works without.
-    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX));
 }
 
 /// Bounds the unsent bytes in the kernel by bounding its whole send buffer.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn bound_unsent(stream: &TcpStream) {
-    let _ = SockRef::from(stream).set_send_buffer_size(4 * UNSENT_BYTES as usize);
+pub fn bound_unsent(stream: &TcpStream, bytes: usize) {
+    let _ = SockRef::from(stream).set_send_buffer_size(4 * bytes);
 }
 
 /// Lets the allocator keep memory that is freed, up to 32 MiB, instead of giving it back and fetching it anew for each frame.

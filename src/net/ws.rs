@@ -5,6 +5,7 @@
 //! connection holds no buffer.
 
 mod framing;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -15,7 +16,7 @@ use std::pin::{Pin, pin};
 #[cfg(feature = "server")]
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -40,6 +41,7 @@ use super::tls::{Acceptance, Certificate, Trust};
 use super::{Error, os, tls};
 use crate::proto::Binding;
 use framing::{Decoder, Encoder, Received, Side};
+use pace::Pace;
 use transport::Handshaking;
 pub(super) use transport::Transport;
 
@@ -63,6 +65,7 @@ pub struct Connection {
     heard: bool,
     /// Whether bytes wait above the kernel.
     unflushed: bool,
+    pace: Pace,
     close_sent: bool,
     close_received: bool,
     /// Which certificate the switchboard showed; none without TLS, and at the switchboard's end.
@@ -80,6 +83,7 @@ impl Connection {
             ping: None,
             heard: true,
             unflushed: false,
+            pace: Pace::default(),
             close_sent: false,
             close_received: false,
             #[cfg(feature = "client")]
@@ -170,9 +174,27 @@ impl Connection {
         if !self.unflushed {
             return Poll::Ready(Ok(()));
         }
-        let flushed = ready!(self.poll_write_out(cx));
+        let Poll::Ready(flushed) = self.poll_write_out(cx) else {
+            self.pace.handle_blocked(Instant::now());
+            return Poll::Pending;
+        };
         self.unflushed = false;
+        if self.pace.handle_taken(Instant::now) {
+            os::bound_unsent(self.tcp(), self.pace.unsent());
+        }
         Poll::Ready(flushed.map_err(|source| Error::Lost { source }))
+    }
+
+    /// Bytes that should be handed over at once.
+    pub fn batch(&self) -> usize {
+        self.pace.batch()
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.transport {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.get_ref().0,
+        }
     }
 
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -224,11 +246,7 @@ impl Connection {
     /// The other end of the TCP connection: the switchboard, or a proxy on the way there.
     #[cfg(feature = "client")]
     pub fn remote(&self) -> Option<std::net::SocketAddr> {
-        let tcp = match &self.transport {
-            Transport::Plain(stream) => stream,
-            Transport::Tls(stream) => stream.get_ref().0,
-        };
-        tcp.peer_addr().ok()
+        self.tcp().peer_addr().ok()
     }
 
     /// What ties a proof to this connection: the exporter value of TLS, or nothing on a plain link.

@@ -125,7 +125,7 @@ impl<A: Application> Driver<A> {
         if path_changed.is_ready() || core.agent.poll_timeout().is_some_and(|due| due <= now.monotonic) {
             core.agent.handle_timeout(now);
         }
-        let gathered = shared.gather(&mut core, link.is_writable(), &mut self.frames_out, now);
+        let gathered = shared.gather(&mut core, link.room(), &mut self.frames_out, now);
         let commands = std::mem::take(&mut core.commands);
         let is_over = core.farewell.is_some();
         drop(core);
@@ -225,7 +225,8 @@ impl<A: Application> Driver<A> {
     /// Moves all that the agent still has to say into the connection, whose closing writes it.
     fn write_rest(&mut self, link: &mut Link, cx: &mut Context<'_>) {
         while link.is_writable() {
-            let gathered = self.shared.gather(&mut lock(&self.shared.core), true, &mut self.frames_out, self.shared.clock.now());
+            let gathered =
+                self.shared.gather(&mut lock(&self.shared.core), link.room(), &mut self.frames_out, self.shared.clock.now());
             link.write(&mut self.frames_out, cx);
             if !gathered.has_more {
                 break;

@@ -14,10 +14,6 @@ use crate::net::ws::Connection;
 use crate::proto::limits;
 use crate::switchboard::{LinkId, Origin};
 
-/// Bytes taken from a link's queue before they are written. What is taken can't be overtaken, so it is little: one frame of
-/// the largest size, and what fits beside it.
-const WRITE_BYTES: usize = limits::FRAME;
-
 /// Frames and bytes that are read before they are handed over. Chosen: enough that one lock serves many small frames, little
 /// enough that a reply to the first doesn't wait for the last.
 const READ_FRAMES: usize = 64;
@@ -135,7 +131,7 @@ impl Task {
         }
         if may_write {
             let mut bytes = 0;
-            while bytes < WRITE_BYTES
+            while bytes < self.connection.batch()
                 && let Some(frame) = state.core.poll_transmit(self.id, now)
             {
                 bytes += frame.len();

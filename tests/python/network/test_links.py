@@ -17,7 +17,7 @@ RATE = 1_000_000  # bits per second of the narrow link
 WATCHED = 8.0  # seconds of bulk
 BULK = 20_000_000
 PIECE = 100_000
-URGENT_LIMIT = 5.0  # seconds; what waits in the kernel and on the wire can't be overtaken, while the bulk needs minutes
+URGENT_LIMIT = 4.0  # seconds; what waits in the kernel and on the wire can't be overtaken, while the bulk needs minutes
 
 
 def test_what_is_sent_while_a_link_is_cut_arrives_once_and_in_order(network: Network) -> None:
