@@ -129,7 +129,8 @@ impl Messages {
         let message = self.get(uid)?;
         let before = message.handed.replace(at);
         let is_fresh = message.runs.insert(run);
-        let was_confirmed = message.is_final();
+        // One that its sender gave up may still be on its way.
+        let was_confirmed = message.is_final() && !matches!(message.state, State::Expired | State::Failed);
         if let Some(before) = before
             && (!is_fresh || !repeated || was_confirmed)
         {

@@ -170,6 +170,8 @@ fn a_second_run_may_get_again_what_the_first_may_have_lost_and_nothing_else() {
     let confirmed = [sent(1), handed(2, 1), delivered(3), died.clone(), again(true)];
     assert_eq!(verdict_of_restart(&confirmed), Err("delivered twice"), "it was confirmed");
     assert_eq!(verdict_of_restart(&[sent(1), died.clone(), again(false), delivered(21)]), Ok(()), "the first never had it");
+    let given_up = [sent_until(1, 19, false), handed(2, 1), died.clone(), receipt(19, 1, State::Expired), again(true)];
+    assert_eq!(verdict_of_restart(&given_up), Ok(()), "it was on its way when its sender gave it up");
     assert_eq!(verdict_of_restart(&[sent(1), died]), Err("never arrived"), "the second run waits for it");
 }
 
