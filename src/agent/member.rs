@@ -156,6 +156,7 @@ impl Member {
             if let Some(peer) = self.peers.get_mut(&id) {
                 if let Some(opening) = peer.pending.take() {
                     self.sessions.remove(&opening.session);
+                    peer.open_not_before = now.monotonic;
                 }
                 peer.doubt_everything();
             }
