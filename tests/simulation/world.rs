@@ -130,8 +130,8 @@ pub struct World {
     hosts: BTreeMap<RoutingKey, Who>,
     /// Frames that the relay kept to play them again.
     kept: BTreeMap<Who, Vec<Bytes>>,
-    /// When an agent sent the opener or answer of a session.
-    greetings: BTreeMap<(Who, SessionId), Duration>,
+    /// Who sent the opener (true) or answer of a session, and when.
+    greetings: BTreeMap<(bool, SessionId), (Who, Duration)>,
     queue: BTreeMap<(Duration, u64), Happening>,
     next_happening: u64,
     next_uid: Uid,

@@ -187,7 +187,8 @@ impl World {
         if let Ok(data) = DataFrame::parse(frame.clone())
             && matches!(data.header().kind, OuterKind::Opener | OuterKind::Answer)
         {
-            self.greetings.insert((who, data.header().session), self.now);
+            let is_opener = data.header().kind == OuterKind::Opener;
+            self.greetings.insert((is_opener, data.header().session), (who, self.now));
         }
         self.note(|| match DataFrame::parse(frame.clone()) {
             Ok(data) => {
@@ -218,9 +219,9 @@ impl World {
         let who = wire.who;
         wire.down.read(frame.len());
         if let Ok(data) = DataFrame::parse(frame.clone())
-            && let Some(&from) = self.who_by_label.get(&data.source())
             && matches!(data.header().kind, OuterKind::Opener | OuterKind::Answer)
-            && let Some(sent) = self.greetings.remove(&(from, data.header().session))
+            // Whatever source the switchboard claims.
+            && let Some((from, sent)) = self.greetings.remove(&(data.header().kind == OuterKind::Opener, data.header().session))
         {
             self.history.add(self.now, who, What::Greeted { from, took: self.now - sent });
         }
