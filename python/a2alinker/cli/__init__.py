@@ -12,8 +12,10 @@ Each command is imported when it is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -24,8 +26,19 @@ from .output import Output, logged
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code; wrong arguments end it with SystemExit(2)."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Runs the command and returns its exit code; wrong arguments end it with SystemExit(2). Without arguments they are the process's."""
+    if arguments is not None:
+        return _run(list(arguments))
+    code = _run(sys.argv[1:])
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        # Skills in threads, for whose answers nobody waits any more. The interpreter would wait for their end.
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def _run(given: list[str]) -> int:
     output = Output(as_json="--json" in given)
     try:
         refuse_in_arguments(given)

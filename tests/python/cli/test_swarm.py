@@ -46,6 +46,17 @@ async def forever(context: a2alinker.Context) -> None:
 """
 
 
+STUCK = """
+import time
+import a2alinker
+
+@a2alinker.skill
+def stuck() -> None:
+    print("stuck", flush=True)
+    time.sleep(60)
+"""
+
+
 class Swarm(NamedTuple):
     invite: Path  # a file with a ticket for any number
     worker: subprocess.Popen[str]
@@ -168,6 +179,17 @@ def test_a_call_that_is_interrupted_says_goodbye_and_ends(swarm: Swarm, number: 
     while (told := json.loads(line(swarm.worker))).get("name") != name or told["event"] != "gone":
         pass
     assert time.monotonic() - begun < 5  # without a goodbye it takes ten seconds
+
+
+def test_a_worker_whose_skill_is_stuck_in_a_thread_ends_all_the_same(swarm: Swarm, tmp_path: Path) -> None:
+    (tmp_path / "stuck.py").write_text(STUCK)
+    with running("join", "stuck", "--skills", "stuck.py", "--invite-file", str(swarm.invite), cwd=tmp_path) as worker:
+        talk(worker, until="is in the swarm")
+        with running("call", "stuck", "--invite-file", str(swarm.invite), "--name", "caller"):
+            assert line(worker) == "stuck"
+            begun = time.monotonic()
+            assert end(worker, signal.SIGINT)[2] == 0
+            assert time.monotonic() - begun < 5
 
 
 def test_peers_can_be_watched(swarm: Swarm) -> None:
