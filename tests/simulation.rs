@@ -33,6 +33,7 @@ mod simulation {
         mod files;
         mod hostile_agents;
         mod hostile_relay;
+        mod pairing;
         mod paths;
         mod sessions;
     }

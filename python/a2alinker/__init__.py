@@ -1,7 +1,7 @@
 """a2alinker: agents on different machines talk, end-to-end encrypted, through a switchboard that can't read what passes.
 
     async with a2alinker.host("planner", switchboard="wss://relay.example:7447#pin") as planner:
-        print(await planner.invite(kind="ticket"))
+        print(await planner.invite())                           # 7-lantern-paprika-walrus
         await planner.wait_for(skill="review")
         print(await planner.call("review", "def f(): pass"))
 
@@ -10,7 +10,7 @@
         "Review a piece of code."
         return "needs a docstring"
 
-    async with a2alinker.join("coder", ticket, skills=[review]) as coder:
+    async with a2alinker.join("coder", "7-lantern-paprika-walrus", switchboard="wss://relay.example:7447", skills=[review]) as coder:
         await coder.serve_forever()
 
 Without an event loop: `a2alinker.sync.host` and `a2alinker.sync.join`.
@@ -46,12 +46,14 @@ from .exceptions import (
     Expired,
     Forked,
     IdentityFileError,
+    InviteBurnt,
     InviteDamaged,
     InviteError,
     InviteExpired,
     InviteRevoked,
     InviteUnknown,
     InviteUsed,
+    InviteWrong,
     LinkClosed,
     LinkError,
     LinkReplaced,
@@ -117,12 +119,14 @@ __all__ = [
     "Forked",
     "IdentityFileError",
     "Invite",
+    "InviteBurnt",
     "InviteDamaged",
     "InviteError",
     "InviteExpired",
     "InviteRevoked",
     "InviteUnknown",
     "InviteUsed",
+    "InviteWrong",
     "LinkClosed",
     "LinkDown",
     "LinkError",

@@ -11,6 +11,7 @@ from typing import Any, Final, Self, final
 __all__ = [
     "EVENT_ADMITTED",
     "EVENT_ANSWER",
+    "EVENT_BURNT",
     "EVENT_CANCELLED",
     "EVENT_CLOSED",
     "EVENT_DEFINITION",
@@ -74,8 +75,9 @@ EVENT_ANSWER: Final[int]  # (kind, call, token, sender, body, lane, thread, dept
 EVENT_FAILED: Final[int]  # (kind, call, error: Exception) the call ended without an answer
 EVENT_MOVED: Final[int]  # (kind, call, peer: bytes, attempt: int) the call was given to this peer (the first time included)
 EVENT_DEFINITION: Final[int]  # (kind, token, definition: bytes) answer to describe(); empty: the peer doesn't know it
-# (kind, token, error: Exception | None) the mailbox of an invite is open at the switchboard, or couldn't be opened
+# (kind, token, error: Exception | None, code: str | None) an invite can be used, or couldn't be opened; a code has its text by now
 EVENT_INVITE: Final[int]
+EVENT_BURNT: Final[int]  # (kind, token, error: Exception) a code is over before its time
 EVENT_ADMITTED: Final[int]  # (kind, token, PeerInfo) somebody joined with this invite
 EVENT_NOT_SAVED: Final[int]  # (kind, text: str) the agent file could not be written; the core tries again
 EVENT_SPACE: Final[int]  # (kind,) the outbox was full and has room again
@@ -165,7 +167,7 @@ class Agent:
     def join(
         name: str,
         *,
-        ticket: str | None,
+        invite: str | None,  # a code or a ticket
         switchboards: Sequence[str],
         identity: IdentityFile | None = None,  # without a ticket, or where none is needed, the agent goes on as it was
         skills: Sequence[tuple[str, tuple[str, ...], int, bytes]] = ...,
@@ -237,11 +239,12 @@ class Agent:
     def offer(self, skills: Sequence[tuple[str, tuple[str, ...], int, bytes]]) -> None: ...
     def invite(
         self,
+        kind: str,  # "code" or "ticket"
         uses: int | None,  # None: uncounted
         ttl: float,
         rights: tuple[Sequence[str] | None, bool, bool, bool],
         addresses: Sequence[str],
-    ) -> tuple[int, str]: ...  # token, ticket text; EVENT_INVITE says when it can be used
+    ) -> tuple[int, str | None]: ...  # token, a ticket's text; EVENT_INVITE says when it can be used, and gives a code's text
     def revoke(self, token: int) -> None: ...
     def health(self) -> dict[str, Any]: ...
     def outstanding(self) -> list[Receipt]: ...  # receipts that are neither delivered nor settled otherwise

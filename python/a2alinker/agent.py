@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 
 from . import _core
 from ._html import card
@@ -17,7 +17,7 @@ from .call import Call, Calls
 from .events import Events, EventStream
 from .exceptions import ConfigurationError, TimedOut, Undelivered, WrongLoop
 from .handlers import Handlers
-from .invite import Invite, Invites, Rights, reachable
+from .invite import LONGEST_CODE, Invite, Invites, Kind, Rights, Terms, reachable
 from .message import Inbox, Message, Messages
 from .outbox import DEFAULT_TTL, Outbox, Priority, To, Until, check_thread, check_ttl, lane_of
 from .peer import Peer, Peers, Roster
@@ -334,17 +334,18 @@ class Agent:
     async def invite(
         self,
         *,
-        kind: Literal["ticket"] | None = None,
+        kind: Kind = "code",
         uses: int | None = 1,
-        ttl: float = 600.0,
+        ttl: float = LONGEST_CODE,
         rights: Rights | None = None,
         local: bool = False,
     ) -> Invite:
         """Makes an invite, and returns when newcomers can use it. `str(invite)` is what to hand over.
 
-        kind: "ticket", a long text to paste. It must be given.
-        uses: how many agents may join; None for any number.
-        ttl: seconds in which they may join. Their membership lasts longer.
+        kind: "code", a number and three words, which one agent joins with within ten minutes, if it is told the switchboard's address, too;
+            whoever tries wrong words spoils it. Or "ticket", a long text to paste that holds the address.
+        uses: how many agents may join; None for any number. One for a code.
+        ttl: seconds in which they may join; 600 at most for a code. Their membership lasts longer.
         rights: what they may do; by default offer any skill and call others.
         local: allows a switchboard that only this machine can reach.
 
@@ -355,13 +356,11 @@ class Agent:
             SwitchboardRefused: the switchboard takes no more invites.
         """
         self._seam.check()
-        if kind != "ticket":
-            raise ConfigurationError(f'kind must be given as "ticket", not {kind!r}: await agent.invite(kind="ticket")')
-        if uses is not None and not 1 <= uses <= 1_000_000:
-            raise ConfigurationError(f"uses is 1 to 1000000, or None for any number, not {uses!r}")
+        terms = Terms(kind, uses, ttl, rights or Rights())
+        terms.check()
         check_ttl(ttl)
         addresses = self._addresses if local else reachable(self._addresses)
-        return await self._invites.make(uses, ttl, rights or Rights(), addresses)
+        return await self._invites.make(terms, addresses)
 
     def discover(self, *, skill: str | None = None, name: str | None = None, tags: Iterable[str] = ()) -> list[Peer]:
         """Returns the agents, not gone, that have this name and a skill with this name and all these tags."""

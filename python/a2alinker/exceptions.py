@@ -16,8 +16,10 @@
     │   ├── NotPermitted (PermissionError)  the certificate doesn't grant this
     │   └── CertificateExpired              membership is over, or a clock is wrong
     ├── InviteError (ValueError)
-    │   ├── InviteDamaged                   not a whole ticket
-    │   ├── InviteUsed                      as many have joined as it allows
+    │   ├── InviteDamaged                   neither a code nor a whole ticket
+    │   ├── InviteWrong                     the words of the code are wrong
+    │   ├── InviteBurnt                     somebody tried a code with wrong words
+    │   ├── InviteUsed                      as many have joined as it allows, or a code is over
     │   ├── InviteExpired                   too old
     │   ├── InviteUnknown                   no inviter answers to it there
     │   └── InviteRevoked                   taken back
@@ -208,14 +210,25 @@ class InviteError(A2ALinkerError, ValueError, code="invite"):
 
 
 class InviteDamaged(InviteError, code="invite_damaged"):
-    """This isn't a whole ticket: characters are missing or changed, or it is something else.
+    """This is neither a code nor a whole ticket: characters are missing or changed, or it is something else.
 
-    Copy the whole of it: it starts with `a2alt_`.
+    A code is a number and three words, as in `7-lantern-paprika-walrus`; of a ticket copy the whole: it starts with `a2alt_`.
+    """
+
+
+class InviteWrong(InviteError, code="invite_wrong"):
+    """The words of the code are wrong, and now it can't be used any more. Ask for a new one, and compare all of it."""
+
+
+class InviteBurnt(InviteError, code="invite_burnt"):
+    """Somebody tried the code with wrong words, or through another switchboard, and nobody was admitted. Make a new one.
+
+    Whoever it was for mistyped, or somebody guesses: a guess is right once in two thousand million times.
     """
 
 
 class InviteUsed(InviteError, code="invite_used"):
-    """As many agents have joined with this invite as it allows. Ask for a new one."""
+    """As many agents have joined with this invite as it allows, or somebody spoilt the code with wrong words. Ask for a new one."""
 
 
 class InviteExpired(InviteError, code="invite_expired"):
@@ -223,9 +236,9 @@ class InviteExpired(InviteError, code="invite_expired"):
 
 
 class InviteUnknown(InviteError, code="invite_unknown", retryable=True):
-    """No inviter answers to this ticket at that switchboard.
+    """No inviter answers to this code or ticket at that switchboard.
 
-    The inviting agent has ended or isn't linked at present, or the switchboard is another one than that of the ticket.
+    The inviting agent has ended or isn't linked at present, the code has expired, or the switchboard is another one.
     """
 
 

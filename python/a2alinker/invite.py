@@ -7,16 +7,21 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import KW_ONLY, dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from . import _core
 from ._html import card
 from ._loop import Event, Seam, Signal
-from .exceptions import ConfigurationError, InviteRevoked, NotReachable
+from .exceptions import ConfigurationError, InviteExpired, InviteRevoked, NotReachable
 
 if TYPE_CHECKING:
     from .peer import Peer, Roster
+
+Kind = Literal["code", "ticket"]
+
+LONGEST_CODE: Final = 600.0  # seconds; its words are few, and who pairs talks to one another
+_GRACE: Final = 2.0  # seconds that somebody who came in time may need to become a peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +48,30 @@ class Rights:
 
 
 class Invite:
-    """Admits agents to the swarm. `str(invite)` is the secret to hand over; whoever has it can join, so show it to nobody else."""
+    """Admits agents to the swarm. `str(invite)` is the secret to hand over; whoever has it can join, so show it to nobody else.
 
-    __slots__ = ("_invites", "_secret", "_token", "ttl", "uses")
+    kind: "code", a number and three words for one agent, or "ticket", a long text.
+    switchboard: the address that goes with a code, which says nothing about it; a ticket holds it itself.
+    """
 
-    def __init__(self, invites: Invites, token: int, secret: str, uses: int | None, ttl: float) -> None:
+    __slots__ = ("_invites", "_secret", "_token", "kind", "switchboard", "ttl", "uses")
+
+    def __init__(self, invites: Invites, token: int, secret: str, terms: Terms, switchboard: str) -> None:
         self._invites = invites
         self._token = token
         self._secret = secret
-        self.uses = uses
-        self.ttl = ttl
+        self.kind = terms.kind
+        self.uses = terms.uses
+        self.ttl = terms.ttl
+        self.switchboard = switchboard
 
     async def joined(self) -> Peer:
         """Waits until somebody joins with this invite. Each call gives one of them, in the order of joining.
 
         Raises:
             AgentClosed: this agent closed before.
+            InviteBurnt: somebody tried a code with wrong words.
+            InviteExpired: its time was over before.
             InviteRevoked: the invite was revoked before.
         """
         return await self._invites.joined(self._token)
@@ -72,51 +85,83 @@ class Invite:
 
     def __repr__(self) -> str:
         uses = "any number of uses" if self.uses is None else f"{self.uses} use{'' if self.uses == 1 else 's'}"
-        return f"<Invite ticket, {uses}, {self.ttl:.0f} s>"
+        return f"<Invite {self.kind}, {uses}, {self.ttl:.0f} s>"
 
     def _repr_html_(self) -> str:
-        return card(
-            "Invite", {"kind": "ticket", "uses": self.uses or "any number", "ttl": f"{self.ttl:.0f} s", "secret": "str(invite) gives it"}
-        )
+        uses = self.uses or "any number"
+        return card("Invite", {"kind": self.kind, "uses": uses, "ttl": f"{self.ttl:.0f} s", "secret": "str(invite) gives it"})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an invite is to be."""
+
+    kind: Kind
+    uses: int | None
+    ttl: float
+    rights: Rights
+
+    def check(self) -> None:
+        """Raises ConfigurationError for what can't be."""
+        if self.kind not in ("code", "ticket"):
+            raise ConfigurationError(f'kind is "code" or "ticket", not {self.kind!r}')
+        if self.kind == "code" and self.uses != 1:
+            raise ConfigurationError(f'a code admits one agent, uses=1, not {self.uses!r}: take kind="ticket" for several')
+        if self.kind == "code" and self.ttl > LONGEST_CODE:
+            raise ConfigurationError(f'a code lives for {LONGEST_CODE:.0f} s at most, not {self.ttl!r}: take kind="ticket" for longer')
+        if self.uses is not None and not 1 <= self.uses <= 1_000_000:
+            raise ConfigurationError(f"uses is 1 to 1000000, or None for any number, not {self.uses!r}")
+
+
+class _Standing:
+    """What has become of an invite so far."""
+
+    __slots__ = ("came", "end", "opened", "timer")
+
+    def __init__(self, opened: asyncio.Future[str | None]) -> None:
+        self.opened = opened
+        self.came: deque[Peer] = deque()  # and wasn't asked for yet
+        self.end: Exception | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class Invites:
     """The invites of one agent."""
 
-    __slots__ = ("_admitted", "_changed", "_opening", "_roster", "seam")
+    __slots__ = ("_changed", "_roster", "_standings", "seam")
 
     def __init__(self, seam: Seam, roster: Roster) -> None:
         self.seam = seam
         self._roster = roster
-        self._opening: dict[int, asyncio.Future[None]] = {}
-        self._admitted: dict[int, deque[Peer]] = {}  # by the token of an invite that isn't revoked
+        self._standings: dict[int, _Standing] = {}  # by the token of an invite that isn't revoked
         self._changed = Signal(seam.loop)
         seam.on(_core.EVENT_INVITE, self._on_invite)
+        seam.on(_core.EVENT_BURNT, self._on_burnt)
         seam.on(_core.EVENT_ADMITTED, self._on_admitted)
         seam.at_end(self._end)
 
-    async def make(self, uses: int | None, ttl: float, rights: Rights, addresses: list[str]) -> Invite:
+    async def make(self, terms: Terms, addresses: Sequence[str]) -> Invite:
         """Makes an invite and waits until the switchboard takes newcomers for it. Cancelled, it is revoked."""
+        rights = terms.rights
         wanted = (None if rights.skills is None else sorted(rights.skills), rights.admit, rights.terminals, rights.originate)
-        token, secret = self.seam.core.invite(uses, ttl, wanted, addresses)
-        opening: asyncio.Future[None] = self.seam.loop.create_future()
-        self._opening[token] = opening
-        self._admitted[token] = deque()
+        token, text = self.seam.core.invite(terms.kind, terms.uses, terms.ttl, wanted, addresses)
+        standing = self._standings[token] = _Standing(self.seam.loop.create_future())
         self.seam.flush_soon()
         try:
-            await opening
+            code = await standing.opened
         except BaseException:
             self.revoke(token)
             raise
-        finally:
-            del self._opening[token]
-        return Invite(self, token, secret, uses, ttl)
+        standing.timer = self.seam.loop.call_later(terms.ttl + _GRACE, self._finish, standing, InviteExpired())
+        return Invite(self, token, code or text or "", terms, addresses[0])
 
     async def joined(self, token: int) -> Peer:
         """Waits for the next one that joins with this invite."""
-        while (waiting := self._admitted.get(token)) is not None:
-            if waiting:
-                return waiting.popleft()
+        while (standing := self._standings.get(token)) is not None:
+            if standing.came:
+                return standing.came.popleft()
+            if standing.end is not None:
+                raise standing.end
             if not self.seam.is_open:
                 raise self.seam.closed_error()
             await self._changed.wait()
@@ -124,31 +169,48 @@ class Invites:
 
     def revoke(self, token: int) -> None:
         """Closes an invite."""
-        if self._admitted.pop(token, None) is not None and self.seam.is_attached:
+        standing = self._standings.pop(token, None)
+        if standing is None:
+            return
+        if standing.timer is not None:
+            standing.timer.cancel()
+        if self.seam.is_attached:
             self.seam.core.revoke(token)
             self.seam.flush_soon()
+        self._changed.set()
+
+    def _finish(self, standing: _Standing, end: Exception) -> None:
+        if standing.end is None:
+            standing.end = end
             self._changed.set()
 
     def _on_invite(self, event: Event) -> None:
-        _, token, error = event
-        opening = self._opening.get(token)
-        if opening is None or opening.done():
+        _, token, error, code = event
+        standing = self._standings.get(token)
+        if standing is None or standing.opened.done():
             return
         if error is None:
-            opening.set_result(None)
+            standing.opened.set_result(code)
         else:
-            opening.set_exception(error)
+            standing.opened.set_exception(error)
+
+    def _on_burnt(self, event: Event) -> None:
+        _, token, error = event
+        if (standing := self._standings.get(token)) is not None:
+            self._finish(standing, error)
 
     def _on_admitted(self, event: Event) -> None:
         _, token, info = event
-        if (waiting := self._admitted.get(token)) is not None and (peer := self._roster.find(info.id)) is not None:
-            waiting.append(peer)
+        if (standing := self._standings.get(token)) is not None and (peer := self._roster.find(info.id)) is not None:
+            standing.came.append(peer)
             self._changed.set()
 
     def _end(self) -> None:
-        for opening in self._opening.values():
-            if not opening.done():
-                opening.set_exception(self.seam.closed_error())
+        for standing in self._standings.values():
+            if standing.timer is not None:
+                standing.timer.cancel()
+            if not standing.opened.done():
+                standing.opened.set_exception(self.seam.closed_error())
         self._changed.set()
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from . import _core
 from ._loop import Seam, current_loop
 from .agent import Agent
-from .exceptions import ConfigurationError, IdentityFileError, InviteDamaged, TimedOut
+from .exceptions import ConfigurationError, IdentityFileError, TimedOut
 from .handlers import offer_of
 from .skill import Skill, as_skill
 from .switchboard import LOOPBACK, Switchboard
@@ -28,7 +28,6 @@ MOST_SWITCHBOARDS: Final = 8  # what an invite has room for
 TICKET_VARIABLE: Final = "A2ALINKER_TICKET"
 SWITCHBOARD_VARIABLE: Final = "A2ALINKER_SWITCHBOARD"
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-CODE: Final = re.compile(r"\d+(-[a-z]+){2,}")
 
 Where = str | Switchboard | Sequence[str | Switchboard]
 Skills = Iterable[Skill[..., Any] | Callable[..., Any]]
@@ -145,17 +144,18 @@ def join(
 
     `async with join(...) as agent`, or `agent = await join(...)`. The arguments:
 
-    invite: the ticket that `agent.invite(kind="ticket")` gave, as `Invite` or text; if not given, the variable A2ALINKER_TICKET. A ticket in a
-        program's arguments can be seen by other users of the machine: prefer the variable.
+    invite: the code or ticket that `agent.invite()` gave, as `Invite` or text; if not given, the variable A2ALINKER_TICKET. One in a program's
+        arguments can be seen by other users of the machine: prefer the variable. A code may be written with blanks and in any case.
     identity: the agent file, made if it isn't there. Once the agent is a member it needs no invite any more: one that is given all the same
         isn't used, so that the command line of the first start is good for all. If nobody renewed its membership for 30 days, it
         takes a new invite and the same file.
-    switchboard: its address, or several; if not given, the ones in the ticket, then those in the agent file, then A2ALINKER_SWITCHBOARD.
+    switchboard: its address, or several; if not given, the ones in the ticket, then those in the agent file, then A2ALINKER_SWITCHBOARD. A code
+        says nothing about it, but the address needs no pin with it: pairing finds out whether it is the inviter's, and remembers its certificate.
 
     The other arguments are those of `host`.
 
     Raises:
-        InviteDamaged, InviteUsed, InviteExpired, InviteUnknown, InviteRevoked: the ticket doesn't admit.
+        InviteDamaged, InviteWrong, InviteUsed, InviteExpired, InviteUnknown, InviteRevoked: the invite doesn't admit.
         CertificateExpired: the membership in the agent file has expired, and there is no invite.
         What `host` raises.
     """
@@ -165,13 +165,17 @@ def join(
         _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
         offered = _skills(skills)
         file = await _identity(identity, name, founds=False)
-        ticket = _ticket(invite, required=file is None)
-        invited = list(_core.ticket_info(ticket)["addresses"]) if ticket is not None else []
+        secret = _secret(invite, required=file is None)
+        is_code = secret is not None and secret[0].isdigit()
+        if is_code:
+            invited = _addresses(getattr(invite, "switchboard", None))
+        else:
+            invited = list(_core.ticket_info(secret)["addresses"]) if secret is not None else []
         kept = _kept(file) or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
         addresses = _addresses(switchboard) or invited or kept
         core = _core.Agent.join(
             name,
-            ticket=ticket,
+            invite=secret,
             switchboards=addresses,
             identity=file,
             skills=[offer_of(skill) for skill in offered],
@@ -180,7 +184,12 @@ def join(
             outbox_bytes=outbox_bytes,
             outbox_messages=outbox_messages,
         )
-        return await _opened(core, offered, addresses, None, timeout, file)
+        agent = await _opened(core, offered, addresses, None, timeout, file)
+        if is_code:
+            # What this agent tells others about its switchboard has the certificate that it saw.
+            seen = agent.switchboard
+            addresses[:] = [seen, *(other for other in addresses if other.partition("#")[0] != seen.partition("#")[0])]
+        return agent
 
     return Opening(open_)
 
@@ -282,12 +291,10 @@ async def _key_beside(file: _core.IdentityFile | None) -> str | None:
     return path
 
 
-def _ticket(invite: object | None, *, required: bool) -> str | None:
+def _secret(invite: object | None, *, required: bool) -> str | None:
     text = (str(invite) if invite is not None else os.environ.get(TICKET_VARIABLE, "")).strip()
     if not text and not required:
         return None
     if not text:
         raise ConfigurationError(f"there is no invite: give join() one, or set {TICKET_VARIABLE}")
-    if CODE.fullmatch(text):
-        raise InviteDamaged('this looks like a code; agents join by ticket: await agent.invite(kind="ticket")')
     return text

@@ -263,6 +263,8 @@ class Invite(Face[_invite.Invite]):
 
     __slots__ = ()
 
+    kind = reads(_invite.Invite, lambda invite: invite.kind)
+    switchboard = reads(_invite.Invite, lambda invite: invite.switchboard)
     uses = reads(_invite.Invite, lambda invite: invite.uses)
     ttl = reads(_invite.Invite, lambda invite: invite.ttl)
     revoke = runs(_invite.Invite.revoke, plain)

@@ -27,6 +27,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+pub(super) use invites::Rate;
 pub use invites::{
     ADMITTED_LIMIT, CLOSED_KEPT, INVITES_LIMIT, Ignored, InviteError, InviteTerms, Invites, Newcomer, Outcome,
     REQUESTS_PER_SECOND, Registration,

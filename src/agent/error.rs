@@ -75,6 +75,9 @@ pub enum LinkError {
     /// A mailbox for an invite could not be opened.
     #[error("the switchboard has no room for another invite of this agent: revoke one first")]
     MailboxRefused,
+    /// A slot for a code could not be opened.
+    #[error("the switchboard has no number left for another code: revoke one first, or try again in some minutes")]
+    SlotRefused,
 }
 
 /// What kind of failure ended an attempt to connect; the shell's `kind` decides which exception users see.
@@ -145,6 +148,19 @@ pub enum AdmissionError {
     /// Taken back.
     #[error("this invite was revoked by its issuer")]
     Revoked,
+    /// The words of a code are wrong.
+    #[error("the words of the code are wrong, or somebody interfered; the code can't be used any more: ask for a new one")]
+    WrongCode,
+    /// A code that is over.
+    #[error(
+        "this code can't be used any more: it was used, expired or revoked, or somebody tried wrong words; ask for a new one"
+    )]
+    Closed,
+    /// The certificate that the switchboard showed here isn't the one that the inviter knows.
+    #[error(
+        "the certificate seen here is not that of the inviter's switchboard: the address leads to another one, or somebody stands between"
+    )]
+    Untrusted,
     /// The issuer says no.
     #[error("the issuer refused: {0}")]
     Refused(String),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::error::{AdmissionError, CallError, LinkError};
 use super::message::ContentType;
+use crate::crypto::Code;
 use crate::proto::{AgentId, Binding, Lane, MessageId, RunId, ThreadId};
 
 /// Names one message, call or request within an agent; never used twice.
@@ -95,14 +96,35 @@ pub enum Event {
     CallFailed { call: Token, error: CallError },
     /// The definition asked for with `describe`; `None`: the peer doesn't know it.
     Definition { call: Token, definition: Option<Bytes> },
-    /// The mailbox of an invite is open, or can't be.
-    Invite { invite: Token, result: Result<(), LinkError> },
+    /// An invite can be used from now on, or can't be; a code has its text only then.
+    Invite { invite: Token, result: Result<Option<Code>, LinkError> },
+    /// A code is over without anybody having been admitted.
+    Burnt { invite: Token, why: Burnt },
     /// Somebody was admitted with an invite of this agent, and becomes a peer when it links as a member.
     Admitted { invite: Token, id: AgentId, name: String },
     /// The outbox was full and has room again.
     Space,
     /// The agent file could not be written; it is tried again. What changed since the last time would be lost by a restart.
     NotSaved { error: String },
+}
+
+/// Why a code is over before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Burnt {
+    /// Somebody tried wrong words.
+    #[error(
+        "somebody tried wrong words with this code, so it can't be used any more: make a new one, and say it only to whom it is for"
+    )]
+    WrongWords,
+    /// Somebody knew the words, and saw another certificate than this agent's switchboard has.
+    #[error(
+        "whoever used this code saw another certificate than this agent's switchboard has: it went to another switchboard, or somebody \
+         stands between; nobody was admitted, and the code can't be used any more"
+    )]
+    Certificate,
+    /// Its number is somebody else's after the link was away, or no invite more can be opened.
+    #[error("the number of this code was lost while the link was away, or too many invites are open: make a new one")]
+    Lost,
 }
 
 /// Why an agent ended by itself.

@@ -76,10 +76,11 @@ impl Member {
             self.invites.revoke(&mailbox, now);
             cx.keeper.save(now);
         }
+        self.revoke_code(cx, invite);
         self.give_up_closed(cx);
     }
 
-    fn register(&mut self, cx: &mut Shared, mailbox: Label) {
+    pub(super) fn register(&mut self, cx: &mut Shared, mailbox: Label) {
         if let Some(expiry) = self.invites.mailbox_expiry(&mailbox).filter(|_| cx.link.is_up()) {
             cx.link.register(mailbox, expiry);
         }
@@ -100,7 +101,7 @@ impl Member {
         let registration = self.invites.handle_registered(&mailbox, status);
         let Some(&invite) = self.invite_tokens.get(&mailbox) else { return };
         match registration {
-            Some(Registration::Opened) => cx.emit(Event::Invite { invite, result: Ok(()) }),
+            Some(Registration::Opened) => cx.emit(Event::Invite { invite, result: Ok(None) }),
             Some(Registration::Refused) => {
                 self.invite_tokens.remove(&mailbox);
                 cx.emit(Event::Invite { invite, result: Err(LinkError::MailboxRefused) });

@@ -30,7 +30,7 @@ use super::transport::Built;
 use crate::crypto::Random;
 use crate::proto::{
     AgentId, Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane, LinkKeyPair,
-    Now, RegisterStatus, RejectCode, Role, RoutingKey, ServerFrame, SessionId, VERSION, sign_hello,
+    Now, RegisterStatus, RejectCode, Role, RoutingKey, ServerFrame, SessionId, SlotStatus, VERSION, base32, sign_hello,
 };
 
 /// Frames that went out and may still bounce. Chosen: more than the switchboard holds for a link; older ones are found missing by silence.
@@ -66,6 +66,8 @@ pub(super) enum LinkInput {
     Bounced { origin: Origin, reason: BounceReason, retry_after: Duration },
     /// Answer to `register`.
     Registered { mailbox: Label, status: RegisterStatus },
+    /// Answer to `open_slot`.
+    SlotOpened { slot: u32, status: SlotStatus },
     /// The link ended, and is tried again after this pause.
     Down { error: LinkError, retry_in: Duration },
     /// The link ended for good.
@@ -96,6 +98,9 @@ pub(super) struct Link {
     credentials: Credentials,
     /// The credentials were renewed since they were shown.
     is_renewed: bool,
+    any_certificate: bool,
+    /// How the last connection was made.
+    connected: Option<Connected>,
     attempts: u32,
     commands: VecDeque<Command>,
     /// The answer to the Challenge; nothing else may go before Welcome.
@@ -130,6 +135,8 @@ impl Link {
             phase: Phase::Waiting { until: now.monotonic, not_before: now.monotonic },
             credentials,
             is_renewed: false,
+            any_certificate: false,
+            connected: None,
             attempts: 0,
             commands: VecDeque::new(),
             hello: None,
@@ -178,6 +185,43 @@ impl Link {
         self.is_renewed = true;
     }
 
+    /// Takes other credentials for the links to come, and keeps this one.
+    pub(super) fn continue_as(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+    }
+
+    /// Takes any certificate until [`believe`](Self::believe).
+    pub(super) fn take_any_certificate(&mut self) {
+        self.any_certificate = true;
+    }
+
+    /// From the next link on connects to the address that answered and believes the certificate that it showed, or tries `others`,
+    /// which somebody on another machine gave. Returns these addresses.
+    pub(super) fn believe(&mut self, others: &[String]) -> Vec<String> {
+        self.any_certificate = false;
+        let Some(connected) = &self.connected else { return others.to_vec() };
+        let place = |address: &str| address.split('#').next().map(str::to_owned).unwrap_or_default();
+        let here = place(&connected.address);
+        let others = others.iter().filter(|other| place(other) != here && !is_loopback(other)).cloned();
+        let known = match &connected.pin {
+            Some(pin) => format!("{here}#{}", base32::encode(pin)),
+            None => connected.address.clone(),
+        };
+        let addresses: Vec<String> = std::iter::once(known).chain(others).collect();
+        self.commands.push_back(Command::Switchboards(addresses.clone()));
+        addresses
+    }
+
+    /// What the last connection showed.
+    pub(super) fn connected(&self) -> Option<&Connected> {
+        self.connected.as_ref()
+    }
+
+    /// The certificate that the last connection showed; `None` without TLS.
+    pub(super) fn pin(&self) -> Option<[u8; 32]> {
+        self.connected.as_ref()?.pin
+    }
+
     pub(super) fn close(&mut self) {
         if self.is_up() {
             self.notices.push_back(ClientFrame::Goodbye(GoodbyeReason::Closing).encode());
@@ -200,11 +244,20 @@ impl Link {
         self.notices.push_back(ClientFrame::Unregister { mailbox }.encode());
     }
 
+    pub(super) fn open_slot(&mut self, slot: u32, expiry: u64) {
+        self.notices.push_back(ClientFrame::OpenSlot { slot, expiry }.encode());
+    }
+
+    pub(super) fn close_slot(&mut self, slot: u32) {
+        self.notices.push_back(ClientFrame::CloseSlot { slot }.encode());
+    }
+
     pub(super) fn handle_connected(&mut self, connected: Connected, now: Now) {
         if matches!(self.phase, Phase::Connecting { .. }) {
             self.last_heard = now.monotonic;
             self.others = connected.others;
             self.phase = Phase::Greeting { binding: connected.binding, until: now.monotonic + HANDSHAKE_TIMEOUT };
+            self.connected = Some(connected);
         }
     }
 
@@ -326,6 +379,7 @@ impl Link {
                 None => LinkInput::Nothing,
             },
             (Phase::Up, ServerFrame::Registered { mailbox, status }) => LinkInput::Registered { mailbox, status },
+            (Phase::Up, ServerFrame::SlotOpened { slot, status, .. }) => LinkInput::SlotOpened { slot, status },
             (Phase::Waiting { .. } | Phase::Connecting { .. }, _) => LinkInput::Nothing,
             (_, _) => self.broken("a frame came at the wrong time", now, random),
         }
@@ -367,7 +421,7 @@ impl Link {
         match self.phase {
             Phase::Waiting { until, .. } if until <= now.monotonic => {
                 self.phase = Phase::Connecting { until: now.monotonic + CONNECT_TIMEOUT };
-                self.commands.push_back(Command::Connect { any_certificate: false });
+                self.commands.push_back(Command::Connect { any_certificate: self.any_certificate });
                 LinkInput::Nothing
             }
             Phase::Connecting { until } if until <= now.monotonic => self.silent(CONNECT_TIMEOUT, now, random),
@@ -483,4 +537,10 @@ impl Link {
         let at = number.checked_sub(self.tracked_from)?;
         self.tracked.get(usize::try_from(at).ok()?).copied()
     }
+}
+
+/// The address means the machine on which it is used.
+fn is_loopback(address: &str) -> bool {
+    let host = address.split_once("://").map_or(address, |(_, host)| host);
+    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
 }

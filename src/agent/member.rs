@@ -1,6 +1,7 @@
 //! An agent that is a member of its swarm: what it holds, and what it does when its link or its clock says something.
 //!
-//! The rest of its behaviour stands beside it, one subject a file: `sessions`, `outbox`, `inbox`, `calls`, `requests`, `cards`, `invites`, `renewal`.
+//! The rest of its behaviour stands beside it, one subject a file: `sessions`, `outbox`, `inbox`, `calls`, `requests`, `cards`, `invites`, `codes`,
+//! `renewal`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::limits::PROBE_INTERVAL;
 use super::link::{Link, Origin};
 use super::openers::Openers;
 use super::outbox::Outbox;
+use super::pairing::Codes;
 use super::peer::Peer;
 use super::prekeys::Prekeys;
 use super::renewal::Renewal;
@@ -85,6 +87,7 @@ pub(super) struct Member {
     pub(super) requests: Requests,
     pub(super) definitions: Definitions,
     pub(super) invites: Invites,
+    pub(super) codes: Codes,
     /// Token of each invite, by its mailbox.
     pub(super) invite_tokens: BTreeMap<Label, Token>,
     /// When each peer has to be looked at.
@@ -121,6 +124,7 @@ impl Member {
             requests: Requests::default(),
             definitions,
             invites: Invites::default(),
+            codes: Codes::default(),
             invite_tokens: BTreeMap::new(),
             timers: BTreeSet::new(),
             card_stamp: now.wall,
@@ -129,11 +133,12 @@ impl Member {
         })
     }
 
-    /// The link is up: mailboxes are registered again. The labels follow, and with them everything else begins to move.
+    /// The link is up: mailboxes are registered and slots opened again. The labels follow, and with them everything else begins to move.
     pub(super) fn handle_up(&mut self, cx: &mut Shared, now: Now) {
         for (mailbox, expiry) in self.invites.open_mailboxes(now) {
             cx.link.register(mailbox, expiry);
         }
+        self.ask_for_slots(cx, true);
         self.renewal.look_now(now);
         cx.emit(Event::Linked);
         self.announce(cx);
@@ -271,6 +276,7 @@ impl Member {
             self.handle_peer_timeout(cx, id, now);
         }
         self.handle_stray_timeout(now);
+        self.handle_code_timeout(cx, now);
         let changes = self.roster.handle_timeout(now.monotonic);
         self.handle_presence(cx, &changes, now);
         self.handle_outbox_timeout(cx, now);
@@ -341,6 +347,7 @@ impl Member {
         let timers = [
             self.timers.first().map(|&(at, _)| at),
             self.strays.poll_timeout(),
+            self.codes.poll_timeout(),
             self.roster.poll_timeout(),
             self.outbox.poll_timeout(),
             self.calls.poll_timeout(),

@@ -11,12 +11,12 @@
 //!   outbox     from a message to the next frame: bounds, expiry, turns
 //!   inbox      from a frame to the application
 //!   calls      the caller's side of requests;  requests  the worker's side
-//!   cards      who tells whom about whom;      invites   admitting others
+//!   cards      who tells whom about whom;      invites   admitting others by ticket;  codes  inviting them by code
 //!   renewal    certificates that are to last
 //! verbs        what the application may ask of an agent
 //! file         what a restart must not lose, as text;  keeper  when it is to be written;  resume  an agent from it
 //! peer         what is held for one peer: sessions, lanes, what is due;  transport  numbers, credit, chunks, order
-//! message, section, card, roster, admission, definitions   codecs and tables, without behaviour of their own
+//! message, section, card, roster, admission, pairing, definitions   codecs and tables, without behaviour of their own
 //! ```
 //!
 //! Call order for the shell: after any `handle_*` or verb, take `poll_command`, `poll_transmit` and `poll_event` until they are empty,
@@ -26,6 +26,7 @@ pub mod admission;
 mod calls;
 pub mod card;
 mod cards;
+mod codes;
 mod config;
 pub mod definitions;
 mod error;
@@ -41,6 +42,7 @@ pub mod message;
 mod openers;
 mod outbox;
 mod pace;
+pub mod pairing;
 mod peer;
 mod prekeys;
 mod renewal;
@@ -61,7 +63,7 @@ pub use admission::InviteTerms;
 pub use config::{Config, SkillOffer};
 pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, ResumeError, SendError};
 pub use event::{
-    CallRequest, CloseReason, Command, Connected, Content, Event, Incoming, Outgoing, PathChange, PeerChange, PeerView,
+    Burnt, CallRequest, CloseReason, Command, Connected, Content, Event, Incoming, Outgoing, PathChange, PeerChange, PeerView,
     ReceiptState, Token,
 };
 pub use file::{AgentFile, FileError};
@@ -72,10 +74,12 @@ use admission::{Applicant, Joining, Membership};
 use keeper::Keeper;
 use link::{Credentials, Link, LinkInput};
 use member::{Member, Shared};
+use pairing::{Pairing, Step};
 use prekeys::Prekeys;
 
-use crate::crypto::{FounderKey, Identity, KeyPair, Random, Ticket};
-use crate::proto::{AgentId, FounderId, Now, RejectCode, Role, RunId};
+use crate::crypto::pairing::Seen;
+use crate::crypto::{Code, FounderKey, Identity, KeyPair, Random, Ticket};
+use crate::proto::{AgentId, FounderId, Now, RejectCode, Role, RoutingKey, RunId};
 
 /// One agent. See the module's story for how to drive it.
 pub struct Agent {
@@ -84,6 +88,8 @@ pub struct Agent {
 }
 
 enum Stage {
+    /// Knows a code, and is about to have a ticket.
+    Pairing(Box<Pairing>),
     /// Knows a ticket, and is about to become a member.
     Joining(Box<Joining>),
     Member(Box<Member>),
@@ -143,13 +149,21 @@ impl Agent {
             config.switchboards.clone_from(&ticket.addresses);
         }
         let joining = Joining::new(ticket, &mut keys.random);
-        let credentials = Credentials {
-            routing: joining.routing(),
-            key: joining.link_key(),
-            role: Role::Stranger { mailbox: joining.mailbox() },
-        };
-        let shared = keys.share(config, credentials, now);
+        let shared = keys.share(config, as_stranger(&joining), now);
         Ok(Self { shared, stage: Stage::Joining(Box::new(joining)) })
+    }
+
+    /// Joins a swarm with a code, at a switchboard whose certificate need not be known.
+    ///
+    /// # Errors
+    /// [`SendError::Invalid`] for a name or skill that can't be: the caller's fault.
+    pub fn pair(config: Config, code: &Code, random: Random, now: Now) -> Result<Self, SendError> {
+        let mut keys = Keys::make(&config, random, now)?;
+        let pairing = Pairing::new(code, &mut keys.random);
+        let credentials = Credentials { routing: RoutingKey::ZERO, key: pairing.link_key(), role: pairing.role() };
+        let mut shared = keys.share(config, credentials, now);
+        shared.link.take_any_certificate();
+        Ok(Self { shared, stage: Stage::Pairing(Box::new(pairing)) })
     }
 
     /// The agent's own id.
@@ -162,12 +176,12 @@ impl Agent {
         &self.shared.config.name
     }
 
-    /// The swarm; for a joining agent the one of its ticket.
+    /// The swarm; for a joining agent the one of its ticket, `None` while it has only a code.
     pub fn swarm(&self) -> Option<FounderId> {
         match &self.stage {
             Stage::Joining(joining) => Some(joining.founder()),
             Stage::Member(member) => Some(member.membership.founder),
-            Stage::Over => None,
+            Stage::Pairing(_) | Stage::Over => None,
         }
     }
 }
@@ -177,6 +191,12 @@ impl Agent {
     /// The connection that [`Command::Connect`] asked for is there.
     pub fn handle_connected(&mut self, connected: Connected, now: Now) {
         self.shared.link.handle_connected(connected, now);
+        if let (Stage::Pairing(_), Some(connected)) = (&self.stage, self.shared.link.connected())
+            && is_contradicted(connected)
+        {
+            // A pin that was given and doesn't match is reason enough not to spend the code.
+            self.end(Some(CloseReason::Admission(AdmissionError::Untrusted)));
+        }
     }
 
     /// The connection could not be made, or ended.
@@ -209,7 +229,7 @@ impl Agent {
         self.shared.keeper.handle_timeout(now);
         match &mut self.stage {
             Stage::Member(member) => member.handle_timeout(&mut self.shared, now),
-            Stage::Joining(_) | Stage::Over => {}
+            Stage::Pairing(_) | Stage::Joining(_) | Stage::Over => {}
         }
     }
 
@@ -221,11 +241,12 @@ impl Agent {
             return Some(frame);
         }
         let frame = match &mut self.stage {
+            Stage::Pairing(pairing) if self.shared.link.is_up() => pairing.poll_transmit(now),
             Stage::Joining(joining) if self.shared.link.is_up() => poll_request(joining, &mut self.shared, now),
             Stage::Member(member) if self.shared.link.is_up() || self.shared.link.is_over() => {
                 member.next_frame(&mut self.shared, now)
             }
-            Stage::Joining(_) | Stage::Member(_) | Stage::Over => None,
+            Stage::Pairing(_) | Stage::Joining(_) | Stage::Member(_) | Stage::Over => None,
         };
         // A closing agent says goodbye to the switchboard last: it drops what comes after.
         frame.or_else(|| self.shared.link.poll_notice())
@@ -256,9 +277,10 @@ impl Agent {
     /// When to call [`handle_timeout`](Self::handle_timeout), on the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let stage = match &self.stage {
+            Stage::Pairing(pairing) if self.shared.link.is_up() => pairing.poll_timeout(),
             Stage::Joining(joining) if self.shared.link.is_up() => joining.poll_timeout(),
             Stage::Member(member) => member.poll_timeout(&self.shared),
-            Stage::Joining(_) | Stage::Over => None,
+            Stage::Pairing(_) | Stage::Joining(_) | Stage::Over => None,
         };
         [self.shared.link.poll_timeout(), self.shared.keeper.poll_timeout(), stage].into_iter().flatten().min()
     }
@@ -274,7 +296,10 @@ impl Agent {
                         let is_expired = joining.is_expired(now);
                         CloseReason::Admission(if is_expired { AdmissionError::Expired } else { AdmissionError::Unknown })
                     }
-                    (Some(error), Stage::Joining(_)) => CloseReason::Admission(AdmissionError::Link(error)),
+                    (Some(LinkError::Rejected { code: RejectCode::UnknownMailbox, .. }), Stage::Pairing(_)) => {
+                        CloseReason::Admission(AdmissionError::Unknown)
+                    }
+                    (Some(error), Stage::Pairing(_) | Stage::Joining(_)) => CloseReason::Admission(AdmissionError::Link(error)),
                     (Some(error), _) => CloseReason::Refused(error),
                 };
                 self.end(Some(reason));
@@ -287,6 +312,16 @@ impl Agent {
             }
             (LinkInput::Up, Stage::Member(member)) => member.handle_up(cx, now),
             (LinkInput::Up, Stage::Joining(joining)) => joining.handle_up(now),
+            (LinkInput::Up, Stage::Pairing(pairing)) => pairing.handle_up(now),
+            (LinkInput::Data(frame), Stage::Pairing(pairing)) => {
+                let seen = cx.link.connected().map_or(Seen { vouched: false, pin: [0; 32] }, seen);
+                match pairing.handle_data(&frame, seen, now) {
+                    Step::Nothing => {}
+                    Step::Confirmed => cx.config.switchboards = cx.link.believe(&[]),
+                    Step::Ended(Ok(ticket)) => self.continue_with(ticket, now),
+                    Step::Ended(Err(error)) => self.end(Some(CloseReason::Admission(error))),
+                }
+            }
             (LinkInput::Data(frame), Stage::Joining(joining)) => {
                 if let Some(outcome) = joining.handle_data(&frame, &cx.long_term, now) {
                     self.finish_joining(outcome, now);
@@ -300,10 +335,26 @@ impl Agent {
                 member.handle_bounce(cx, origin, reason, retry_after, now)
             }
             (LinkInput::Registered { mailbox, status }, Stage::Member(member)) => member.handle_registered(cx, mailbox, status),
-            // A stranger's request that bounced is sent again by the joiner's own timer.
-            (LinkInput::Labels { .. } | LinkInput::Bounced { .. } | LinkInput::Registered { .. }, Stage::Joining(_))
+            (LinkInput::SlotOpened { slot, status }, Stage::Member(member)) => member.handle_slot_opened(cx, slot, status),
+            // What bounced of a joiner is sent again by its own timer.
+            (
+                LinkInput::Labels { .. }
+                | LinkInput::Bounced { .. }
+                | LinkInput::Registered { .. }
+                | LinkInput::SlotOpened { .. },
+                Stage::Pairing(_) | Stage::Joining(_),
+            )
             | (_, Stage::Over) => {}
         }
+    }
+
+    /// Goes on with the ticket that a code has become, on the guest's link as long as it lasts.
+    fn continue_with(&mut self, ticket: Ticket, now: Now) {
+        self.shared.config.switchboards = self.shared.link.believe(&ticket.addresses);
+        let mut joining = Joining::new(ticket, &mut self.shared.random);
+        self.shared.link.continue_as(as_stranger(&joining));
+        joining.handle_up(now);
+        self.stage = Stage::Joining(Box::new(joining));
     }
 
     fn finish_joining(&mut self, outcome: Result<Membership, AdmissionError>, now: Now) {
@@ -379,6 +430,20 @@ fn poll_request(joining: &mut Joining, cx: &mut Shared, now: Now) -> Option<Byte
         prekey: cx.prekeys.public(),
     };
     joining.poll_transmit(&applicant, &mut cx.random, now).ok().flatten()
+}
+
+fn as_stranger(joining: &Joining) -> Credentials {
+    Credentials { routing: joining.routing(), key: joining.link_key(), role: Role::Stranger { mailbox: joining.mailbox() } }
+}
+
+/// What a joiner tells its inviter about the certificate of its link.
+fn seen(connected: &Connected) -> Seen {
+    Seen { vouched: connected.vouched, pin: connected.pin.unwrap_or_default() }
+}
+
+/// Its address has a pin, and it showed a certificate that neither the pin nor the roots vouch for.
+fn is_contradicted(connected: &Connected) -> bool {
+    connected.pin.is_some() && !connected.vouched && connected.address.contains('#')
 }
 
 fn credentials(identity: &Identity, membership: &Membership) -> Credentials {

@@ -56,7 +56,7 @@ impl Agent {
             cards: Vec::new(),
         };
         match &self.stage {
-            Stage::Joining(_) => {}
+            Stage::Pairing(_) | Stage::Joining(_) => {}
             Stage::Member(member) => member.fill(&mut file, now),
             Stage::Over => return None,
         }

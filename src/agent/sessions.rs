@@ -75,7 +75,8 @@ impl Member {
             OuterKind::Answer => self.handle_answer(cx, &frame, now),
             OuterKind::CannotOpen => self.handle_cannot_open(cx, frame.header().session, now),
             OuterKind::AdmissionRequest => self.handle_admission_request(cx, &frame, now),
-            OuterKind::AdmissionReply | OuterKind::Pairing | OuterKind::Envelope | OuterKind::Unknown(_) => {
+            OuterKind::Pairing => self.handle_pairing(cx, &frame, now),
+            OuterKind::AdmissionReply | OuterKind::Envelope | OuterKind::Unknown(_) => {
                 cx.counters.refused_frames += 1;
             }
         }

@@ -16,7 +16,7 @@ impl Agent {
     fn member(&mut self) -> Result<(&mut Member, &mut Shared), SendError> {
         match &mut self.stage {
             Stage::Member(member) if !self.shared.link.is_over() => Ok((member, &mut self.shared)),
-            Stage::Member(_) | Stage::Joining(_) | Stage::Over => Err(SendError::Closed),
+            Stage::Member(_) | Stage::Joining(_) | Stage::Pairing(_) | Stage::Over => Err(SendError::Closed),
         }
     }
 
@@ -49,7 +49,7 @@ impl Agent {
     pub fn request_of(&self, call: Token) -> Option<(Token, MessageId, AgentId)> {
         match &self.stage {
             Stage::Member(member) => member.calls.request_of(call),
-            Stage::Joining(_) | Stage::Over => None,
+            Stage::Joining(_) | Stage::Pairing(_) | Stage::Over => None,
         }
     }
 
@@ -135,6 +135,15 @@ impl Agent {
         member.invite(cx, terms, now)
     }
 
+    /// Makes a code: an invite for one, for ten minutes at most. [`Event::Invite`] brings its text, [`Event::Burnt`] its early end.
+    ///
+    /// # Errors
+    /// [`SendError::Invite`]: the agent may not admit, the terms aren't those of a code, or there are too many codes.
+    pub fn invite_by_code(&mut self, terms: InviteTerms, now: Now) -> Result<Token, SendError> {
+        let (member, cx) = self.member()?;
+        member.invite_by_code(cx, terms, now)
+    }
+
     /// Takes an invite back. Who joined with it stays a member.
     pub fn revoke_invite(&mut self, invite: Token, now: Now) {
         if let Ok((member, cx)) = self.member() {
@@ -146,7 +155,7 @@ impl Agent {
     pub fn peers(&self) -> Vec<PeerView> {
         match &self.stage {
             Stage::Member(member) => member.roster.peers().map(view).collect(),
-            Stage::Joining(_) | Stage::Over => Vec::new(),
+            Stage::Joining(_) | Stage::Pairing(_) | Stage::Over => Vec::new(),
         }
     }
 
@@ -154,7 +163,7 @@ impl Agent {
     pub fn peer(&self, id: &AgentId) -> Option<PeerView> {
         match &self.stage {
             Stage::Member(member) if *id != self.shared.identity.id() => member.roster.get(id).map(view),
-            Stage::Member(_) | Stage::Joining(_) | Stage::Over => None,
+            Stage::Member(_) | Stage::Joining(_) | Stage::Pairing(_) | Stage::Over => None,
         }
     }
 
@@ -162,7 +171,7 @@ impl Agent {
     pub fn outstanding(&self) -> Vec<Token> {
         match &self.stage {
             Stage::Member(member) => member.undelivered(),
-            Stage::Joining(_) | Stage::Over => Vec::new(),
+            Stage::Joining(_) | Stage::Pairing(_) | Stage::Over => Vec::new(),
         }
     }
 
@@ -170,7 +179,7 @@ impl Agent {
     pub fn health(&self) -> Health {
         let member = match &self.stage {
             Stage::Member(member) => Some(member),
-            Stage::Joining(_) | Stage::Over => None,
+            Stage::Joining(_) | Stage::Pairing(_) | Stage::Over => None,
         };
         Health {
             linked: self.shared.link.is_up(),

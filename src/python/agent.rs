@@ -26,9 +26,9 @@ use super::receipt::Receipt;
 use super::tuples::{Tuples, Unreadable};
 use super::{body, runtime};
 use crate::agent::{
-    self, AgentFile, CallRequest, Content, ContentType, InviteTerms, Outgoing, Refusal, RefusalCode, SendError, Token,
+    self, AgentFile, CallRequest, Config, Content, ContentType, InviteTerms, Outgoing, Refusal, RefusalCode, SendError, Token,
 };
-use crate::crypto::{Random, Rights, Ticket};
+use crate::crypto::{Code, Random, Rights, Ticket};
 use crate::net::address::Address;
 use crate::net::client::{self, Client, Clock};
 use crate::net::dial::Outbound;
@@ -41,6 +41,10 @@ const DRAIN_LIMIT: usize = 1024;
 
 /// How long the definition of a skill is waited for. Chosen: a peer that is linked answers within a round trip.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a code can't say.
+const CODE_NEEDS_ADDRESS: &str = "a code doesn't say where the switchboard is: give join() its address, as in \
+                                  switchboard='wss://relay.example:7447', or set A2ALINKER_SWITCHBOARD";
 
 type Core = client::Core<Desk>;
 
@@ -82,11 +86,11 @@ impl Agent {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (name, *, ticket, switchboards, identity = None, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    #[pyo3(signature = (name, *, invite, switchboards, identity = None, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
     fn join(
         py: Python<'_>,
         name: &str,
-        ticket: Option<&str>,
+        invite: Option<&str>,
         switchboards: Vec<String>,
         identity: Option<&IdentityFile>,
         skills: Vec<Skill>,
@@ -97,24 +101,29 @@ impl Agent {
     ) -> PyResult<Self> {
         runtime::check()?;
         let mut config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
-        let ticket: Option<Ticket> = ticket.map(str::parse).transpose().map_err(Error::Ticket)?;
+        let invite = invite.map(Invited::read).transpose()?;
+        if matches!(invite, Some(Invited::ByCode(_))) && switchboards.is_empty() {
+            return Err(Error::Argument(CODE_NEEDS_ADDRESS.to_owned()).into());
+        }
         let addresses = addresses(&switchboards)?;
         config.switchboards = switchboards;
-        Self::start(py, addresses, ca_file, identity, move |file, random, now| match (file, ticket) {
-            (Some((path, file)), ticket) => {
+        Self::start(py, addresses, ca_file, identity, move |file, random, now| match (file, invite) {
+            (Some((path, file)), invite) => {
                 let refuse = |error| Error::Resume { path, error };
-                if let Some(Err(error)) = ticket.as_ref().map(|ticket| file.check_ticket(ticket)) {
+                if let Some(Invited::ByTicket(ticket)) = &invite
+                    && let Err(error) = file.check_ticket(ticket)
+                {
                     return Err(refuse(error));
                 }
-                match ticket.filter(|_| file.needs_invite(now)) {
-                    Some(ticket) => {
+                match invite.filter(|_| file.needs_invite(now)) {
+                    Some(invite) => {
                         config.keys = Some(file.keys().clone());
-                        agent::Agent::join(config, ticket, random, now).map_err(Error::from)
+                        invite.use_for(config, random, now)
                     }
                     None => agent::Agent::resume(config, file, random, now).map_err(refuse),
                 }
             }
-            (None, Some(ticket)) => agent::Agent::join(config, ticket, random, now).map_err(Error::from),
+            (None, Some(invite)) => invite.use_for(config, random, now),
             (None, None) => Err(Error::Argument("there is neither an invite nor an agent file to join with".to_owned())),
         })
     }
@@ -377,21 +386,30 @@ impl Agent {
         Ok(())
     }
 
+    /// Makes an invite. A code has its text only when its slot is open.
     fn invite(
         &self,
         py: Python<'_>,
+        kind: &str,
         uses: Option<u32>,
         ttl: f64,
         rights: (Option<Vec<String>>, bool, bool, bool),
         addresses: Vec<String>,
-    ) -> PyResult<(Token, String)> {
+    ) -> PyResult<(Token, Option<String>)> {
         runtime::check()?;
         let (skills, admit, terminals, originate) = rights;
         let rights = Rights { skills: skills.map(|skills| skills.into_iter().collect()), admit, terminals, originate };
         let terms = InviteTerms { uses, ttl: seconds("ttl", ttl)?, rights, addresses };
-        let (token, ticket) = self.command(py, move |core, now| Ok(core.agent.invite(terms, now)?))?;
+        let made = match kind {
+            "code" => (self.command(py, move |core, now| Ok(core.agent.invite_by_code(terms, now)?))?, None),
+            "ticket" => {
+                let (token, ticket) = self.command(py, move |core, now| Ok(core.agent.invite(terms, now)?))?;
+                (token, Some(ticket.to_string()))
+            }
+            other => return Err(Error::Argument(format!("an invite is a \"code\" or a \"ticket\", not {other:?}")).into()),
+        };
         self.client.flush();
-        Ok((token, ticket.to_string()))
+        Ok(made)
     }
 
     fn revoke(&self, py: Python<'_>, token: Token) -> PyResult<()> {
@@ -507,6 +525,30 @@ impl Drop for Agent {
         } else {
             // Locks that a thread of the parent held stay locked in its child for ever.
             mem::forget(Arc::clone(&self.client));
+        }
+    }
+}
+
+/// What a joiner holds.
+enum Invited {
+    ByCode(Code),
+    ByTicket(Ticket),
+}
+
+impl Invited {
+    /// A code begins with its number, a ticket with a letter.
+    fn read(text: &str) -> Result<Self, Error> {
+        if text.trim_start().starts_with(|first: char| first.is_ascii_digit()) {
+            text.parse().map(Self::ByCode).map_err(Error::Code)
+        } else {
+            text.parse().map(Self::ByTicket).map_err(Error::Ticket)
+        }
+    }
+
+    fn use_for(self, config: Config, random: Random, now: Now) -> Result<agent::Agent, Error> {
+        match self {
+            Self::ByCode(code) => agent::Agent::pair(config, &code, random, now).map_err(Error::from),
+            Self::ByTicket(ticket) => agent::Agent::join(config, ticket, random, now).map_err(Error::from),
         }
     }
 }

@@ -13,8 +13,10 @@ use pyo3::types::{PyDict, PyModule};
 
 use super::body::{DecodeError, EncodeError};
 use crate::agent::admission::InviteError;
-use crate::agent::{AdmissionError, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, ResumeError, SendError};
-use crate::crypto::TicketError;
+use crate::agent::{
+    AdmissionError, Burnt, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, ResumeError, SendError,
+};
+use crate::crypto::{CodeError, TicketError};
 use crate::net;
 use crate::net::agent_file::AgentFileProblem;
 use crate::net::proxy::ProxyProblem;
@@ -35,6 +37,10 @@ pub(super) enum Error {
     Decode(DecodeError),
     /// The text is no ticket.
     Ticket(TicketError),
+    /// The text is no code.
+    Code(CodeError),
+    /// A code is over before its time.
+    Burnt(Burnt),
     /// The agent refuses a command.
     Send(SendError),
     /// The link is not up.
@@ -60,7 +66,7 @@ macro_rules! error_from {
 }
 
 error_from! {
-    Encode(EncodeError), Decode(DecodeError), Ticket(TicketError), Send(SendError), Link(LinkError), Net(net::Error), Call(CallError),
+    Encode(EncodeError), Decode(DecodeError), Ticket(TicketError), Code(CodeError), Send(SendError), Link(LinkError), Net(net::Error), Call(CallError),
     Closed(CloseReason),
 }
 
@@ -101,6 +107,8 @@ impl Face {
             Error::Encode(error) => Self::new("BodyError", error),
             Error::Decode(error) => Self::new("ProtocolError", error),
             Error::Ticket(error) => Self::new("InviteDamaged", error),
+            Error::Code(error) => Self::new("InviteDamaged", error),
+            Error::Burnt(why) => Self::new("InviteBurnt", why),
             Error::Send(error) => Self::of_send_error(error),
             Error::Link(error) => Self::of_link_error(error),
             Error::Net(error) => Self::of_net_error(error),
@@ -144,7 +152,9 @@ impl Face {
             LinkError::Rejected { code: RejectCode::CertificateExpired, .. } => Self::new("CertificateExpired", error),
             LinkError::Rejected { code, .. } => Self::new("SwitchboardRefused", error).with_text("reason", word_for(*code)),
             LinkError::Protocol(_) => Self::new("ProtocolError", error),
-            LinkError::MailboxRefused => Self::new("SwitchboardRefused", error).with_text("reason", word_for(RejectCode::Full)),
+            LinkError::MailboxRefused | LinkError::SlotRefused => {
+                Self::new("SwitchboardRefused", error).with_text("reason", word_for(RejectCode::Full))
+            }
         }
     }
 
@@ -200,6 +210,9 @@ impl Face {
         match error {
             AdmissionError::Unknown => Self::new("InviteUnknown", error),
             AdmissionError::UsedUp => Self::new("InviteUsed", error),
+            AdmissionError::WrongCode => Self::new("InviteWrong", error),
+            AdmissionError::Closed => Self::new("InviteUsed", error),
+            AdmissionError::Untrusted => Self::new("UntrustedSwitchboard", error),
             AdmissionError::Expired => Self::new("InviteExpired", error),
             AdmissionError::Revoked => Self::new("InviteRevoked", error),
             AdmissionError::Refused(_) => Self::new("InviteError", error),
@@ -321,10 +334,14 @@ fn samples() -> Vec<Error> {
         LinkError::NetworkChanged,
         LinkError::ShuttingDown,
         LinkError::MailboxRefused,
+        LinkError::SlotRefused,
     ];
     let admissions = [
         AdmissionError::Unknown,
         AdmissionError::UsedUp,
+        AdmissionError::WrongCode,
+        AdmissionError::Closed,
+        AdmissionError::Untrusted,
         AdmissionError::Expired,
         AdmissionError::Revoked,
         AdmissionError::Refused(text()),
@@ -342,6 +359,7 @@ fn samples() -> Vec<Error> {
         SendError::NotPermitted { right: "admit" },
         SendError::Invite(InviteError::NotPermitted { right: "admit" }),
         SendError::Invite(InviteError::TooMany),
+        SendError::Invite(InviteError::CodeTerms),
         SendError::Invalid(text()),
         SendError::Closed,
     ];
@@ -396,6 +414,8 @@ fn samples() -> Vec<Error> {
         Error::Argument(text()),
         Error::Decode(DecodeError { what: "what", offset: 0 }),
         Error::Ticket(TicketError::Damaged),
+        Error::Code(CodeError::NotACode),
+        Error::Burnt(Burnt::WrongWords),
         Error::Resume { path: text().into(), error: ResumeError::NoMembership },
         Error::Resume { path: text().into(), error: ResumeError::Expired { expiry: 0 } },
         Error::Closed(CloseReason::Replaced),

@@ -41,6 +41,7 @@ kinds! {
     INVITE = 16,
     ADMITTED = 17,
     SPACE = 18,
+    BURNT = 19,
     NOT_SAVED = 20,
 }
 
@@ -114,9 +115,13 @@ impl<'py> Tuples<'py> {
             Event::Definition { call, definition } => {
                 (kind::DEFINITION, call, PyBytes::new(py, &definition.unwrap_or_default())).into_pyobject(py).map(Some)
             }
-            Event::Invite { invite, result } => {
-                (kind::INVITE, invite, result.err().map(|error| PyErr::from(Error::Link(error)))).into_pyobject(py).map(Some)
+            Event::Invite { invite, result: Ok(code) } => {
+                (kind::INVITE, invite, py.None(), code.map(|code| code.to_string())).into_pyobject(py).map(Some)
             }
+            Event::Invite { invite, result: Err(error) } => {
+                (kind::INVITE, invite, PyErr::from(Error::Link(error)), py.None()).into_pyobject(py).map(Some)
+            }
+            Event::Burnt { invite, why } => (kind::BURNT, invite, PyErr::from(Error::Burnt(why))).into_pyobject(py).map(Some),
             Event::Space => (kind::SPACE,).into_pyobject(py).map(Some),
             Event::NotSaved { error } => (kind::NOT_SAVED, error).into_pyobject(py).map(Some),
             // The desk makes notices of these.

@@ -62,7 +62,7 @@ impl World {
         let terms = InviteTerms { uses: Some(1), ttl: Duration::from_secs(60), rights: Rights::default(), addresses };
         let (_, ticket) = host.client.with(|core, now| core.agent.invite(terms, now)).unwrap();
         host.client.flush();
-        host.until(|event| matches!(event, Event::Invite { result: Ok(()), .. }));
+        host.until(|event| matches!(event, Event::Invite { result: Ok(_), .. }));
         ticket
     }
 

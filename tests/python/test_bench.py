@@ -12,9 +12,12 @@ import pytest
 
 from a2alinker import bench
 from a2alinker._processes import ProcessError
+from a2alinker.bench import pairing
 from a2alinker.bench.paths import Peers, Run
 from a2alinker.bench.results import Results, figure_of, measure, table
 from a2alinker.bench.workloads import WORKLOADS, Workload
+
+PAIRING_LIMIT = 10.0  # seconds; a tenth of one on a machine that has nothing else to do
 
 
 class Scripted:
@@ -153,3 +156,8 @@ def lines(*said: dict[str, Any]) -> Any:
 
 def test_no_figure_comes_from_no_run() -> None:
     assert Results().figure("ours", "one-way") is None
+
+
+async def test_joining_by_code_is_measured_from_process_to_process() -> None:
+    (seconds,) = await pairing.measure(1)
+    assert 0 < seconds < PAIRING_LIMIT

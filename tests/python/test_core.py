@@ -55,9 +55,10 @@ def pair(switchboard: _core.Switchboard) -> Iterator[tuple[Driver, Driver]]:
     review = ("review", ("code",), 2, b'{"name": "review", "description": "", "input": null, "output": null}')
     host = Driver(_core.Agent.host("planner", switchboards=[switchboard.url]))
     host.wait(_core.EVENT_JOINED)
-    token, ticket = host.core.invite(1, 60.0, (None, False, False, True), [switchboard.url])
-    assert host.wait(_core.EVENT_INVITE)[1:] == (token, None)
-    guest = Driver(_core.Agent.join("coder", ticket=ticket, switchboards=[switchboard.url], skills=[review]))
+    token, ticket = host.core.invite("ticket", 1, 60.0, (None, False, False, True), [switchboard.url])
+    assert ticket is not None
+    assert host.wait(_core.EVENT_INVITE)[1:] == (token, None, None)
+    guest = Driver(_core.Agent.join("coder", invite=ticket, switchboards=[switchboard.url], skills=[review]))
     guest.wait(_core.EVENT_JOINED)
     admitted = host.wait(_core.EVENT_ADMITTED)
     assert admitted[1] == token
@@ -225,9 +226,10 @@ def test_an_agent_links_again_when_the_switchboard_is_back() -> None:
     switchboard = _core.Switchboard(listen="127.0.0.1:0", plain=True)
     host = Driver(_core.Agent.host("planner", switchboards=[switchboard.url]))
     host.wait(_core.EVENT_JOINED)
-    _, ticket = host.core.invite(1, 60.0, (None, False, False, True), [switchboard.url])
+    _, ticket = host.core.invite("ticket", 1, 60.0, (None, False, False, True), [switchboard.url])
+    assert ticket is not None
     host.wait(_core.EVENT_INVITE)
-    guest = Driver(_core.Agent.join("coder", ticket=ticket, switchboards=[switchboard.url]))
+    guest = Driver(_core.Agent.join("coder", invite=ticket, switchboards=[switchboard.url]))
     guest.wait(_core.EVENT_JOINED)
     host.wait(_core.EVENT_ADMITTED)
     switchboard.close()
@@ -261,9 +263,10 @@ def test_the_address_that_answers_is_taken(switchboard: _core.Switchboard) -> No
     host.wait(_core.EVENT_JOINED)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         addresses = ["ws://127.0.0.1:1", f"ws://127.0.0.1:{deaf.getsockname()[1]}", switchboard.url]
-        _, ticket = host.core.invite(1, 60.0, (None, False, False, True), addresses)
+        _, ticket = host.core.invite("ticket", 1, 60.0, (None, False, False, True), addresses)
+        assert ticket is not None
         host.wait(_core.EVENT_INVITE)
-        guest = Driver(_core.Agent.join("coder", ticket=ticket, switchboards=[switchboard.url]))
+        guest = Driver(_core.Agent.join("coder", invite=ticket, switchboards=[switchboard.url]))
         assert guest.wait(_core.EVENT_LINKED)[1] == switchboard.url
     for agent in (host, guest):
         agent.core.close()
@@ -322,7 +325,7 @@ def test_a_wrong_address_or_ticket_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError):
         _core.Agent.host("plan ner", switchboards=["ws://127.0.0.1:1"])
     with pytest.raises(InviteDamaged):
-        _core.Agent.join("coder", ticket="a2alt_nonsense", switchboards=[])
+        _core.Agent.join("coder", invite="a2alt_nonsense", switchboards=[])
     with pytest.raises(InviteDamaged):
         _core.ticket_info("7-lantern-otter-basil")
 
@@ -379,7 +382,7 @@ def refuses_everything(core: _core.Agent, switchboard: _core.Switchboard) -> int
         lambda: core.peer(bytes(32)),
         lambda: core.describe(bytes(32), bytes(32)),
         lambda: core.offer([]),
-        lambda: core.invite(1, 1.0, (None, False, False, True), []),
+        lambda: core.invite("ticket", 1, 1.0, (None, False, False, True), []),
         lambda: core.revoke(1),
         lambda: core.set_waker(print),
         lambda: _core.Agent.host("child", switchboards=["ws://127.0.0.1:1"]),

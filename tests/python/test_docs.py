@@ -18,14 +18,15 @@ PATIENCE = 60.0  # seconds; each of these takes one or two
 def test_the_two_programs_of_the_readme_talk_to_each_other() -> None:
     planner, coder = python_blocks("README.md")
     assert len((planner + coder).splitlines()) < 25
-    # The one thing that is different in a test: everybody is on this machine.
-    planner = planner.replace('kind="ticket"', 'kind="ticket", local=True')
+    # What is different in a test: everybody is on this machine.
+    planner = planner.replace("invite()", "invite(local=True)")
 
     with running("-m", "a2alinker", "switchboard", "--listen", "127.0.0.1:0") as switchboard:
         address = line_of(switchboard)
         with running("-c", planner, A2ALINKER_SWITCHBOARD=address) as host:
-            ticket = line_of(host)
-            with running("-c", coder, A2ALINKER_TICKET=ticket):
+            code = line_of(host)
+            coder = coder.replace("7-lantern-paprika-walrus", code).replace("wss://relay.example:7447", address.partition("#")[0])
+            with running("-c", coder):
                 assert line_of(host) == "needs a docstring"
                 assert host.wait(PATIENCE) == 0
 

@@ -142,8 +142,7 @@ async def test_an_invite_shows_its_secret_only_as_text() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({}, 'kind="ticket"'),
-        ({"kind": "code"}, 'kind="ticket"'),
+        ({"kind": "words"}, '"code" or "ticket"'),
         ({"kind": "ticket", "uses": 0}, "uses"),
         ({"kind": "ticket", "ttl": 0}, "ttl"),
     ],

@@ -94,6 +94,8 @@ pub enum Fate {
     Twice(Duration),
     /// It comes so much later, after others that were sent after it.
     Late(Duration),
+    /// One bit of this byte of its sealed part is another.
+    Changed(usize),
 }
 
 /// A Data frame on its way.

@@ -7,13 +7,14 @@
 mod applications;
 mod files;
 mod hostile;
+mod pairing;
 mod wires;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use a2alinker::agent::{Agent, Config, InviteTerms, PeerChange, PeerView, SkillOffer, Token};
-use a2alinker::crypto::{FounderKey, Identity, Random, Rights, Ticket};
+use a2alinker::agent::{Agent, Burnt, Config, InviteTerms, PeerChange, PeerView, SkillOffer, Token};
+use a2alinker::crypto::{Code, FounderKey, Identity, Random, Rights, Ticket};
 use a2alinker::proto::{AgentId, Label, MessageId, Now, RoutingKey, SessionId};
 use a2alinker::switchboard::{self, LinkId, Switchboard};
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use super::network::{Crossing, Fate, Line, Relay, Wire};
 
 pub use applications::{CallPlan, SendPlan};
 pub use hostile::Hostile;
+pub use pairing::CODE_TTL;
 pub use wires::Notice;
 
 /// Unix milliseconds at the beginning of the world: a day in 2026.
@@ -94,6 +96,11 @@ pub struct Seat {
     pub tag: String,
     /// It was told that the outbox is full, and not yet that there is room again.
     pub is_full: bool,
+    /// The certificate that it is shown, whether its roots vouch for it, and the addresses that it was told to believe.
+    pub shown: Option<[u8; 32]>,
+    pub vouched: bool,
+    pub believed: Vec<String>,
+    takes_any_certificate: bool,
     wire: Option<usize>,
     timer: Option<Duration>,
     restless: u32,
@@ -119,6 +126,9 @@ pub struct World {
     pub invites: BTreeMap<(Who, Token), Option<bool>>,
     /// What a request is called in its message.
     pub request_ids: BTreeMap<Uid, MessageId>,
+    /// The text of codes that can be used, and why codes ended before their time.
+    pub codes: BTreeMap<(Who, Token), Code>,
+    pub burnt: BTreeMap<(Who, Token), Burnt>,
     switchboard: Switchboard,
     /// While it is down, nobody can connect.
     switchboard_up: bool,
@@ -154,6 +164,8 @@ impl World {
             trace: None,
             invites: BTreeMap::new(),
             request_ids: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            burnt: BTreeMap::new(),
             switchboard: Switchboard::new(switchboard::Config::default(), start),
             switchboard_up: true,
             switchboard_timer: None,
@@ -303,6 +315,10 @@ impl World {
             gaps: 0,
             tag: String::new(),
             is_full: false,
+            shown: None,
+            vouched: false,
+            believed: Vec::new(),
+            takes_any_certificate: false,
             wire: None,
             timer: None,
             restless: 0,

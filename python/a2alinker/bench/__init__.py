@@ -8,6 +8,7 @@ runs of all paths take turns and the median of each is compared with the median 
     paths.py      the paths a message can take: through the switchboard with TLS and without, through the bare relay
     nats.py       the same with nats-py and nats-server, if asked for
     figures.py    import time and memory, if asked for
+    pairing.py    joining by code; runs by itself
     workloads.py  what is measured
     results.py    medians, ratios, the table and the JSON
 """

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{CERTIFICATE_LIFE, Issuer, TicketRecord};
 use crate::agent::card::VerifiedCard;
+use crate::agent::pairing::{CODE_TTL_MAX, CODES_LIMIT};
 use crate::agent::roster::Roster;
 use crate::crypto::admission::{open_request, seal_reply};
 use crate::crypto::certificate::{CertificateChain, CertificateError, Member, Rights};
@@ -37,6 +38,12 @@ pub enum InviteError {
     /// The caller's fault; revoking an open invite helps.
     #[error("{INVITES_LIMIT} invites are open already: revoke one first")]
     TooMany,
+    /// The caller's fault; revoking an open code helps, and codes end by themselves.
+    #[error("{CODES_LIMIT} codes are open already: revoke one first")]
+    TooManyCodes,
+    /// The caller's fault.
+    #[error("a code is for one joiner, and for {} seconds at most", CODE_TTL_MAX.as_secs())]
+    CodeTerms,
     /// The caller's fault.
     #[error("an invite can be used 1 to {ADMITTED_LIMIT} times, or without a count")]
     Uses,
@@ -209,13 +216,13 @@ struct Admitted {
 
 /// What was opened in the present second.
 #[derive(Default)]
-struct Rate {
+pub(in crate::agent) struct Rate {
     since: Duration,
     count: u32,
 }
 
 impl Rate {
-    fn allows(&mut self, now: Duration) -> bool {
+    pub(in crate::agent) fn allows(&mut self, now: Duration) -> bool {
         if now.saturating_sub(self.since) >= Duration::from_secs(1) {
             *self = Self { since: now, count: 0 };
         }
@@ -276,6 +283,14 @@ impl Invites {
             return Ok(None);
         }
         self.insert(Invite::new(ticket, rights, None), now).map(Some)
+    }
+
+    /// Takes a ticket that came of a code: it admits one, and was announced as a code already.
+    ///
+    /// # Errors
+    /// `TooMany`
+    pub(in crate::agent) fn open_paired(&mut self, ticket: Ticket, rights: Rights, now: Now) -> Result<Label, InviteError> {
+        self.insert(Invite { is_registered: true, ..Invite::new(ticket, rights, Some(1)) }, now)
     }
 
     fn insert(&mut self, invite: Invite, now: Now) -> Result<Label, InviteError> {

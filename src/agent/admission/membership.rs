@@ -91,7 +91,7 @@ impl Issuer<'_> {
     }
 
     /// Checks that certificates can hold these rights, whatever the name of their holder.
-    pub(super) fn check_size(&self, rights: &Rights, now_wall: u64) -> Result<(), InviteError> {
+    pub(in crate::agent) fn check_size(&self, rights: &Rights, now_wall: u64) -> Result<(), InviteError> {
         let trial = CertificateRequest {
             identity: self.identity.id(),
             name: "n".repeat(MAX_NAME),

@@ -257,6 +257,12 @@ impl World {
             }
             Event::Invite { invite, result } => {
                 self.invites.insert((who, invite), Some(result.is_ok()));
+                if let Ok(Some(code)) = result {
+                    self.codes.insert((who, invite), code);
+                }
+            }
+            Event::Burnt { invite, why } => {
+                self.burnt.insert((who, invite), why);
             }
             Event::Space => self.seats[who].is_full = false,
             Event::Admitted { .. } | Event::Definition { .. } => {}

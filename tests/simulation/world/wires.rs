@@ -5,7 +5,7 @@ use std::time::Duration;
 use a2alinker::agent::{Command, ConnectFailure, Connected, LinkError, PathChange};
 use a2alinker::proto::limits::{LINK_SILENCE, PING_INTERVAL};
 use a2alinker::proto::{
-    Binding, Bounce, BounceReason, DataFrame, LabelChanges, Lane, Now, OuterHeader, OuterKind, ServerFrame, SessionId,
+    Binding, Bounce, BounceReason, DataFrame, LabelChanges, Lane, Now, OuterHeader, OuterKind, ServerFrame, SessionId, base32,
 };
 use a2alinker::switchboard::{self, Output, Switchboard};
 use bytes::Bytes;
@@ -94,12 +94,14 @@ impl World {
 impl World {
     pub(super) fn obey(&mut self, who: Who, command: Command) {
         match command {
-            Command::Connect { .. } => {
+            Command::Connect { any_certificate } => {
+                self.seats[who].takes_any_certificate = any_certificate;
                 let line = self.seats[who].line;
                 let wait = if self.seats[who].cut_off { NO_ANSWER } else { line.delay * 3 };
                 self.put(self.now + wait, Happening::Connect(who));
             }
-            Command::Switchboards(_) | Command::PreferOthers => {}
+            Command::Switchboards(addresses) => self.seats[who].believed = addresses,
+            Command::PreferOthers => {}
             Command::Ping => {
                 if let Some(at) = self.seats[who].wire {
                     let wait = self.seats[who].line.delay * 2;
@@ -121,9 +123,18 @@ impl World {
             return self.settle(who);
         }
         let now = self.clock(who);
-        let Some(agent) = &mut self.seats[who].agent else { return };
+        let seat = &mut self.seats[who];
+        let Some(agent) = &mut seat.agent else { return };
+        if let (Some(pin), false) = (seat.shown, seat.takes_any_certificate)
+            && !seat.believed.iter().any(|address| address.ends_with(&base32::encode(&pin)))
+        {
+            let text = "nobody vouches for the certificate".to_owned();
+            agent.handle_disconnected(LinkError::Connect { kind: ConnectFailure::Untrusted, text }, now);
+            return self.settle(who);
+        }
         let address = ADDRESS.to_owned();
-        agent.handle_connected(Connected { binding: Binding::None, address, pin: None, vouched: false, others: 0 }, now);
+        let (pin, vouched) = (seat.shown, seat.vouched);
+        agent.handle_connected(Connected { binding: Binding::None, address, pin, vouched, others: 0 }, now);
         let nonce = self.dice.seed();
         let link = self.switchboard.handle_open(self.switchboard_clock(), None, Binding::None, nonce);
         let at = self.wires.len();
@@ -364,6 +375,11 @@ impl World {
                 self.write_down(at, frame);
             }
             Fate::Late(later) => self.put(self.now + later, Happening::Again(to, frame)),
+            Fate::Changed(byte) => {
+                let mut changed = frame.to_vec();
+                changed[DataFrame::HEADER_LEN + byte] ^= 1;
+                self.write_down(at, changed.into());
+            }
         }
     }
 
