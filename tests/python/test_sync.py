@@ -277,10 +277,10 @@ def test_invites_events_skills_and_switchboards() -> None:
             peer = host.wait_for(skill="shout", timeout=LIMIT)
             assert peer.describe("shout").description == "Makes it loud."
             assert peer.skills["shout"].tags == ("loud",)
+            assert repr(host.peers) == "<Peers worker>"
         invite.revoke()
         with pytest.raises(InviteRevoked):
             invite.joined(timeout=LIMIT)
-        assert repr(host.peers) == "<Peers none>"
         assert host._repr_html_()
         assert str(invite) not in repr(invite)
     assert list(happened)[-1:] != []
