@@ -102,7 +102,8 @@ def host(
         offered = _skills(skills)
         own: Switchboard | None = None
         file = await _identity(identity, name, founds=True)
-        links = told = _addresses(switchboard) or _kept(file) or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
+        kept = _kept(file)
+        links = told = _pinned(_addresses(switchboard), kept) or kept or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
         if not told:
             own = await Switchboard(listen, advertise=advertise, key_file=await _key_beside(file))
             links, told = [own.local_url], [own.url]
@@ -172,7 +173,7 @@ def join(
         else:
             invited = list(_core.ticket_info(secret)["addresses"]) if secret is not None else []
         kept = _kept(file) or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
-        addresses = _addresses(switchboard) or invited or kept
+        addresses = _pinned(_addresses(switchboard), kept) or invited or kept
         core = _core.Agent.join(
             name,
             invite=secret,
@@ -279,6 +280,12 @@ async def _identity(path: str | PathLike[str] | None, name: str, *, founds: bool
 
 def _kept(file: _core.IdentityFile | None) -> list[str]:
     return [] if file is None else file.switchboards
+
+
+def _pinned(addresses: list[str], kept: list[str]) -> list[str]:
+    """Adds the pins that the agent file knows to addresses without one: who gave the address at the first start gives it at every start."""
+    pins = {address.partition("#")[0]: address for address in kept}
+    return [pins.get(address, address) for address in addresses]
 
 
 async def _key_beside(file: _core.IdentityFile | None) -> str | None:

@@ -8,11 +8,13 @@ import stat
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import a2alinker
-from a2alinker import ConfigurationError, IdentityFileError, InviteUsed, LinkReplaced
+from a2alinker import ConfigurationError, IdentityFileError, InviteUsed, LinkReplaced, opening
 from a2alinker._processes import python, switchboard
 from swarms import until
 
@@ -122,6 +124,29 @@ async def test_of_two_processes_with_one_file_the_newer_has_the_link(tmp_path: P
                     async with asyncio.timeout(20):
                         assert await host.call("pid") == newer.pid
                 assert older.returncode is None, "it stays, and stays away"
+
+
+async def test_the_address_of_the_first_start_is_good_for_every_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[str]] = []
+    join = a2alinker._core.Agent.join
+
+    def spy(name: str, *, switchboards: list[str], **options: Any) -> a2alinker._core.Agent:
+        given.append(switchboards)
+        return join(name, switchboards=switchboards, **options)
+
+    async with a2alinker.host("host") as host:
+        invite, path = await host.invite(kind="ticket", local=True), tmp_path / "member"
+        pinned = host.switchboard
+        async with a2alinker.join("member", invite, identity=path):
+            pass
+        monkeypatch.setattr(opening, "_core", SimpleNamespace(**{**vars(a2alinker._core), "Agent": SimpleNamespace(join=spy)}))
+        for address in (pinned.partition("#")[0], None, "wss://127.0.0.1:1"):
+            with contextlib.suppress(a2alinker.LinkError):
+                async with a2alinker.join(
+                    "member", identity=path, switchboard=address, timeout=5 if address != "wss://127.0.0.1:1" else 0.2
+                ):
+                    pass
+    assert given == [[pinned], [pinned], ["wss://127.0.0.1:1"]]
 
 
 async def test_an_agent_says_whether_its_identity_ends_with_it(tmp_path: Path) -> None:
