@@ -36,7 +36,7 @@ pub fn play(world: &mut World) -> Result<(), Violation> {
 
 fn found(world: &mut World) -> Ticket {
     let (line, skew, manner) = stranger(&mut world.dice);
-    let host = world.host(line, skew, manner);
+    let host = if world.dice.chance(500) { world.lasting_host(line, skew, manner) } else { world.host(line, skew, manner) };
     let ticket = world.ticket(host, None);
     for _ in 0..world.dice.within(1..3) {
         newcomer(world, ticket.clone());
@@ -50,8 +50,11 @@ fn stranger(dice: &mut Dice) -> (Line, i64, Manner) {
 }
 
 fn newcomer(world: &mut World, ticket: Ticket) -> Who {
-    let config = world.config("worker", true);
     let (line, skew, manner) = stranger(&mut world.dice);
+    if world.dice.chance(500) {
+        return world.join_to_stay(ticket, line, skew, manner);
+    }
+    let config = world.config("worker", true);
     world.join_as(config, ticket, line, skew, manner)
 }
 
@@ -68,12 +71,20 @@ fn plan(world: &mut World, tickets: &[Ticket], calm: Duration) {
     moments(2, |world, ticket| {
         newcomer(world, ticket.clone());
     });
-    // The same identity in another run: what was recorded for the first is played to the second.
+    // The same identity in another run, with new keys or with those of its file: what was recorded for the first is played to the second.
     moments(2, |world, ticket| {
-        let of_swarm = |who: &Who| world.agent(*who).swarm() == Some(ticket.founder) && world.seats[*who].host != *who;
+        let can = |who: &Who| world.seats[*who].file.is_some() || world.seats[*who].host != *who;
+        let of_swarm = |who: &Who| world.agent(*who).swarm() == Some(ticket.founder) && can(who);
         let members: Vec<Who> = world.living().filter(of_swarm).collect();
-        if let Some(who) = world.dice.pick(&members).copied() {
-            world.restart(who, ticket.clone());
+        match world.dice.pick(&members).copied() {
+            Some(who) if world.seats[who].file.is_some() => {
+                world.kill(who);
+                world.resume(who);
+            }
+            Some(who) => {
+                world.restart(who, ticket.clone());
+            }
+            None => {}
         }
     });
 }
@@ -99,7 +110,7 @@ fn check_recovery(world: &World) -> Result<(), Violation> {
         }
     }
     // Newcomers whose host was ended by the attacker have nobody to introduce them.
-    let has_host = |who: Who| world.seats[world.seats[who].host].agent.is_some();
+    let has_host = |who: Who| world.living().any(|other| world.seats[other].person == world.seats[who].host);
     if world.living().all(has_host) && !world.is_complete() {
         return violated("not all know each other", world.tell());
     }

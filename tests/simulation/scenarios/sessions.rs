@@ -224,3 +224,21 @@ fn clocks_that_are_minutes_apart_keep_nobody_from_talking() {
     messages.into_iter().flatten().for_each(|message| assert_delivered(&world, message));
     world.conclude();
 }
+
+#[test]
+fn an_agent_that_was_started_anew_is_found_though_nobody_tells_of_it() {
+    let mut world = strangers();
+    let ticket = world.ticket(0, None);
+    world.cut_off(1);
+    world.run_for(SECOND * 20);
+    let anew = world.restart(2, ticket);
+    world.run_until("it is a member again", SECOND * 20, |world| world.seats[anew].joined);
+    world.run_for(SECOND * 10);
+    world.kill(0);
+    world.rejoin(1);
+    world.run_until("the first is back", SECOND * 60, |world| world.agent(1).health().linked);
+    // All that it knows is the card of the run that ended.
+    let message = world.send(1, SendPlan::to(anew)).expect("there is room");
+    world.run_until("it is delivered", SECOND * 20, |world| world.history.state(message) == State::Delivered);
+    world.conclude();
+}
