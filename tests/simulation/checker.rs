@@ -55,6 +55,8 @@ struct Message {
     handed: Option<Duration>,
     /// The receiver's runs that it was handed to.
     runs: BTreeSet<Who>,
+    /// Its sender knew of that before the run ended: no other one may get it.
+    confirmed: bool,
     handled: bool,
     declined: bool,
     state: State,
@@ -81,9 +83,7 @@ impl Messages {
         for record in &history.records {
             match record.what {
                 What::Sent { message, path, expires, until_done } => {
-                    let (state, runs) = (State::Sent, BTreeSet::new());
-                    let sent = Message { path, expires, until_done, handed: None, runs, handled: false, declined: false, state };
-                    messages.by_uid.insert(message, sent);
+                    messages.by_uid.insert(message, Message::new(path, expires, until_done));
                 }
                 What::Handed { message, path, intact, repeated } => {
                     messages.find_foul_play(history, message, path, intact)?;
@@ -98,6 +98,10 @@ impl Messages {
                 }
                 What::Ended => {
                     messages.ended.insert(record.who, record.at);
+                    for message in messages.by_uid.values_mut().filter(|message| message.runs.contains(&record.who)) {
+                        // One that its sender gave up may still be on its way.
+                        message.confirmed |= message.is_final() && !matches!(message.state, State::Expired | State::Failed);
+                    }
                 }
                 _ => {}
             }
@@ -129,10 +133,8 @@ impl Messages {
         let message = self.get(uid)?;
         let before = message.handed.replace(at);
         let is_fresh = message.runs.insert(run);
-        // One that its sender gave up may still be on its way.
-        let was_confirmed = message.is_final() && !matches!(message.state, State::Expired | State::Failed);
         if let Some(before) = before
-            && (!is_fresh || !repeated || was_confirmed)
+            && (!is_fresh || !repeated || message.confirmed)
         {
             let how = if repeated { "marked" } else { "unmarked" };
             let about =
@@ -237,6 +239,11 @@ impl Messages {
 }
 
 impl Message {
+    fn new(path: Path, expires: Duration, until_done: bool) -> Self {
+        let (handed, runs, state) = (None, BTreeSet::new(), State::Sent);
+        Self { path, expires, until_done, handed, runs, confirmed: false, handled: false, declined: false, state }
+    }
+
     fn is_final(&self) -> bool {
         match self.state {
             State::Sent | State::Unknown => false,
