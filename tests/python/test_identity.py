@@ -149,6 +149,20 @@ async def test_the_address_of_the_first_start_is_good_for_every_start(tmp_path: 
     assert given == [[pinned], [pinned], ["wss://127.0.0.1:1"]]
 
 
+async def test_who_joined_by_code_comes_back_with_the_same_arguments(tmp_path: Path) -> None:
+    async with switchboard() as (address, _), a2alinker.host("host", switchboard=address) as host:
+        arguments: dict[str, Any] = {"identity": tmp_path / "member", "switchboard": address.partition("#")[0]}
+        code = str(await host.invite(local=True))
+        async with a2alinker.join("member", code, **arguments) as agent:
+            first = agent.id
+            assert agent.switchboard == address
+        async with a2alinker.join("member", code, **arguments) as agent:
+            assert agent.id == first
+            await agent.wait_for(name="host", timeout=20)
+            await (await host.send("member", "hello")).delivered()
+        assert len(host.peers) == 1
+
+
 async def test_an_agent_says_whether_its_identity_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "host"
     async with a2alinker.host("host", identity=path) as host:
