@@ -8,7 +8,7 @@ In the order of PROTOCOL.md:
 
     codec       1       integers, texts, extensions, base32; the errors
     keys        1, 5    hash, HKDF, Ed25519 signatures; founder, routing and link keys, labels
-    link        3.1-3   Challenge, Hello, Welcome; link certificates; notices; pairing's numbers
+    link        3.1-3   Challenge, Hello, Welcome; link certificates; notices
     outer       3.4     the Data frame and its outer header
     certificate 5.1     who may do what in a swarm
     card        5.2     what an agent tells about itself
@@ -21,6 +21,10 @@ In the order of PROTOCOL.md:
     message     7.1     what a message holds; MessagePack
     admission   8       tickets, request and reply
     pairing     9       codes
+    delivery    7       numbers, receipts and credit of one lane
+    agent       6, 7    a small agent without a socket, which uses all of this
     transport   2       TLS with its exporter, WebSocket, a socket
-    client      all     a small agent that uses all of it
+    client              joins with the agent by ticket or code: read this first
+
+`vectors`, `members` and `transcript` read and write the files of `tests/vectors/`, as section 10 describes them.
 """

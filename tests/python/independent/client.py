@@ -8,6 +8,7 @@ client.close()
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 from independent import admission, pairing, xwing
 from independent.admission import Request, Ticket
@@ -33,19 +34,20 @@ def wall() -> int:
 def join_by_ticket(text: str, name: str, skills: Skills) -> "Client":
     ticket = Ticket.parse(text)
     address = ticket.addresses[0]
-    stranger = Link(address, Credentials(SigningKey(os.urandom(32)), v=ticket.v, mailbox=ticket.mailbox))
-    return Client(_admit(stranger, ticket, name), address, skills)
+    with closing(Link(address, Credentials(SigningKey(os.urandom(32)), v=ticket.v, mailbox=ticket.mailbox))) as stranger:
+        membership = _admit(stranger, ticket, name)
+    return Client(membership, address, skills)
 
 
 def join_by_code(text: str, address: str, name: str, skills: Skills) -> "Client":
     code = pairing.Code.parse(text)
-    guest = Link(address, Credentials(SigningKey(os.urandom(32)), slot=code.slot))
-    joiner = pairing.Joiner(code, os.urandom)
-    guest.send(joiner.ask.encode())
-    confirm = joiner.confirm(_next_data(guest), vouched=0, pin=guest.pin)
-    guest.send(confirm.encode())
-    ticket = joiner.ticket(_next_data(guest))
-    return Client(_admit(guest, ticket, name), address, skills)
+    with closing(Link(address, Credentials(SigningKey(os.urandom(32)), slot=code.slot))) as guest:
+        joiner = pairing.Joiner(code, os.urandom)
+        guest.send(joiner.ask.encode())
+        guest.send(joiner.confirm(_next_data(guest), vouched=0, pin=guest.pin).encode())
+        ticket = joiner.ticket(_next_data(guest))
+        membership = _admit(guest, ticket, name)
+    return Client(membership, address, skills)
 
 
 def _admit(link: Link, ticket: Ticket, name: str) -> Membership:
@@ -56,7 +58,6 @@ def _admit(link: Link, ticket: Ticket, name: str) -> Membership:
     request = admission.seal_request(ticket, identity, asked, os.urandom)
     link.send(request.encode())
     reply = admission.open_reply(ticket, request, long_term, _next_data(link))
-    link.close()
     if reply.code != admission.ADMITTED:
         raise Forged(f"not admitted, code {reply.code}: {reply.text}")
     certificate = check_chain(reply.chain, ticket.founder, wall())

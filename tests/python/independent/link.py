@@ -8,8 +8,7 @@ from independent.codec import NO_EXTENSIONS, Forged, Malformed, Reader, bytes16,
 from independent.keys import SigningKey, h, verify
 
 CHALLENGE, HELLO, WELCOME, REJECT = 0x01, 0x02, 0x03, 0x04
-REGISTER, UNREGISTER, GOODBYE, OPEN_SLOT, CLOSE_SLOT = 0x11, 0x12, 0x13, 0x16, 0x17
-LABELS, BOUNCE, REPLACED, REGISTERED, SLOT_OPENED = 0x20, 0x21, 0x23, 0x24, 0x25
+GOODBYE, LABELS = 0x13, 0x20
 
 BINDING_NONE, BINDING_EXPORTER = 0, 1
 MEMBER, STRANGER, GUEST = 1, 2, 3
@@ -178,25 +177,6 @@ class Labels:
         went = tuple(fields.take(16) for _ in range(fields.u16()))
         fields.end()
         return cls(bool(flags & 0x01), came, went)
-
-
-def open_slot(slot: int, expiry: int) -> bytes:
-    return u8(OPEN_SLOT) + u32(slot) + u64(expiry)
-
-
-def slot_opened(frame: bytes) -> int:
-    """Gives the number that was opened."""
-    fields = _only(frame, SLOT_OPENED)
-    fields.u32()
-    slot, status = fields.u32(), fields.u8()
-    fields.end()
-    if status:
-        raise Forged(f"no slot, status {status}")
-    return slot
-
-
-def register(mailbox: bytes, expiry: int) -> bytes:
-    return u8(REGISTER) + mailbox + u64(expiry)
 
 
 def goodbye() -> bytes:

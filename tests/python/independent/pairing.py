@@ -1,6 +1,7 @@
 """Section 9: a code of a number and three words becomes a ticket that only two sides hold, through one guess of SPAKE2."""
 
 from dataclasses import dataclass, field
+from hmac import compare_digest
 
 from spake2 import SPAKE2_A, SPAKE2_B, SPAKEError
 from spake2.ed25519_basic import NotOnCurve
@@ -92,7 +93,7 @@ class Joiner:
         fields = self._received(tell, TELL)
         message = fields.take(SPAKE2_MESSAGE)
         fields.end()
-        if not self._keys:
+        if not self._keys:  # the first Tell and no other: each is a guess of whoever made it
             k = _finish(self._spake2, message)
             self._keys = Keys.derive(self._code.slot, self._exchange, self._message, message, k)
         self._confirmation = self._keys.confirmation_a(vouched, pin)
@@ -105,7 +106,7 @@ class Joiner:
         if status not in {PAIRED, CERTIFICATE} or not self._keys:
             raise Forged({WRONG: "the words are wrong, and the code is burnt", CLOSED: "the code is closed"}.get(status, "unknown status"))
         confirmation, sealed = fields.take(32), fields.rest()
-        if confirmation != self._keys.confirmation_b(status, self._confirmation, sealed):
+        if not compare_digest(confirmation, self._keys.confirmation_b(status, self._confirmation, sealed)):
             raise Forged("the inviter doesn't know the words")
         if status == CERTIFICATE:
             raise Forged("somebody stands between here and the switchboard; the code is burnt")
@@ -156,7 +157,7 @@ class Inviter:
             raise Forged("not of this exchange")
         vouched, pin, confirmation = fields.u8(), fields.take(32), fields.take(32)
         fields.end()
-        if confirmation != self._keys.confirmation_a(vouched, pin):
+        if not compare_digest(confirmation, self._keys.confirmation_a(vouched, pin)):
             raise Forged("the words are wrong")
         return vouched, pin, confirmation
 

@@ -16,7 +16,8 @@ import pytest
 from independent import admission, message
 from independent.admission import Ticket
 from independent.agent import Peer
-from independent.client import PATIENCE, Client, join_by_ticket, wall
+from independent.client import PATIENCE, Client, join_by_code, join_by_ticket, wall
+from independent.codec import Forged
 from independent.keys import SigningKey
 from independent.link import Credentials
 from independent.outer import DATA, DataFrame, Kind, Lane, OuterHeader
@@ -370,6 +371,28 @@ def test_a_request_that_was_tampered_with_admits_nobody(host: Host) -> None:
     joined = join_by_ticket(text, "independent", {})
     meet(joined, host)
     joined.close()
+
+
+def test_a_client_joins_by_code(host: Host, switchboard: str) -> None:
+    joined = join_by_code(host.invite(kind="code"), switchboard, "independent", {})
+    try:
+        meet(joined, host)
+        sent = joined.agent.text(peer(joined), "by code")
+        joined.run_until(lambda: joined.agent.is_done(peer(joined), sent))
+        assert host.said("got") == "by code"
+        joined.close()
+    finally:
+        joined.link.cut()
+
+
+def test_wrong_words_burn_a_code_and_both_sides_are_told(host: Host, switchboard: str) -> None:
+    text = host.invite(kind="code")
+    slot, _, words = text.partition("-")
+    with pytest.raises(Forged, match="wrong"):
+        join_by_code(f"{slot}-{words[1:]}", switchboard, "intruder", {})
+    assert host.said("error") == "InviteBurnt"
+    with pytest.raises(Forged):
+        join_by_code(text, switchboard, "independent", {})
 
 
 def forget_sessions(client: Client) -> None:

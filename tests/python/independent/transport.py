@@ -103,7 +103,7 @@ class Link:
         for event in self._websocket.events_received():
             if isinstance(event, Frame) and event.opcode is Opcode.BINARY:
                 self._frames.append(bytes(event.data))
-            elif isinstance(event, Response) and self._websocket.subprotocol != "a2alinker.1":
+            elif isinstance(event, Response) and (self._websocket.handshake_exc or self._websocket.subprotocol != "a2alinker.1"):
                 raise Forged("a server that doesn't speak the protocol")
         self._flush()
         return True
