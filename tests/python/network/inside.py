@@ -191,11 +191,12 @@ def puppet(space: Space, name: str, *, environment: dict[str, str] | None = None
 
 
 @contextlib.contextmanager
-def pair(network: Network) -> Iterator[tuple[Puppet, Puppet]]:
+def pair(network: Network, kind: str = "ticket") -> Iterator[tuple[Puppet, Puppet]]:
     """Gives agents `a` and `b`, linked through a switchboard in the public network."""
     with network.switchboard() as address, puppet(network.a, "a", switchboard=address) as a:
-        invite = a.do("invite")
-        with puppet(network.b, "b", invite=invite) as b:
+        # Who has a code finds the switchboard by its bare address, and sees by pairing whether its certificate is the right one.
+        where: dict[str, Any] = {"switchboard": address.partition("#")[0]} if kind == "code" else {}
+        with puppet(network.b, "b", invite=a.do("invite", kind), **where) as b:
             a.do("wait_for", "b")
             b.do("wait_for", "a")
             yield a, b

@@ -29,9 +29,15 @@ def test_what_a_killed_run_left_behind_is_removed() -> None:
         pass
     space = Space(f"{PREFIX}-{ended.pid}-0-a", "")
     space.names("203.0.113.1", "relay.example")
-    with space.start("sleep", "600") as left_running, Network() as of_a_live_run:
-        assert left_running.wait(10) != 0
-        assert space.name not in run("ip", "netns", "list")
-        assert not (FILES / space.name).exists()
-        remove_leftovers()
-        assert of_a_live_run.a.run("true") == ""
+    with space.start("sh", "-c", "echo running; exec sleep 600") as left_running:
+        try:
+            assert left_running.stdout is not None
+            assert left_running.stdout.readline() == "running\n"
+            with Network() as of_a_live_run:
+                assert left_running.wait(10) != 0
+                assert space.name not in run("ip", "netns", "list")
+                assert not (FILES / space.name).exists()
+                remove_leftovers()
+                assert of_a_live_run.a.run("true") == ""
+        finally:
+            left_running.kill()

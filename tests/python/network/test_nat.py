@@ -4,6 +4,8 @@
 
 import time
 
+import pytest
+
 from network import inside
 from network.inside import Puppet, pair
 from network.namespaces import Network, connects, listener
@@ -12,8 +14,9 @@ LARGEST = (1 << 20) - 64  # bytes of a body whose encoding still fits into one m
 RECONNECT_LIMIT = 5.0  # seconds; below one is what it takes on a quiet machine
 
 
-def test_agents_behind_two_nats_talk_both_ways(network: Network) -> None:
-    with pair(network) as (a, b):
+@pytest.mark.parametrize("kind", ["ticket", "code"])
+def test_agents_behind_two_nats_talk_both_ways(network: Network, kind: str) -> None:
+    with pair(network, kind) as (a, b):
         for agent, other in ((a, "b"), (b, "a")):
             trip, large = agent.do("echo", other), agent.do("echo", other, LARGEST)
             print(f"to {other}: round trip {trip * 1000:.1f} ms, 1 MiB there and back {large * 1000:.0f} ms")
