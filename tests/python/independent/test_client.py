@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from queue import Queue
+from random import Random
 from threading import Thread
 from typing import Any
 
@@ -20,8 +21,9 @@ from independent.client import PATIENCE, Client, join_by_code, join_by_ticket, w
 from independent.codec import Forged
 from independent.keys import SigningKey
 from independent.link import Credentials
+from independent.message import Message
 from independent.outer import DATA, DataFrame, Kind, Lane, OuterHeader
-from independent.section import CHUNK
+from independent.section import CHUNK, Credit, Heartbeat, Messages, Receipt, Section, encode
 from independent.transport import Closed, Link
 
 HOST = """
@@ -352,6 +354,28 @@ def test_openers_of_another_time_are_not_answered(client: Client, host: Host, mi
     answered = {frame.header.session for frame in seen if frame.header.kind == Kind.ANSWER}
     assert answered
     assert opener.header.session not in answered
+
+
+def test_nonsense_inside_a_good_seal_harms_nobody(client: Client, host: Host) -> None:
+    other, dice = peer(client), Random(7)
+    assert other.session
+    plain = Message(bytes(16), message.Kind.PLAIN, b"text", message.TEXT, wall() + 60_000, 60_000).encode()
+    sections: list[Section] = [
+        Messages(0, 5, (plain, plain)),
+        Receipt(3, 0, ((1, 2),), ((3, 4),), ((5, 6, "no"),)),
+        Credit(3, 0, 1, 1),
+        Heartbeat((bytes(16),)),
+    ]
+    for _ in range(300):
+        content = bytearray(encode(dice.sample(sections, dice.randint(1, 4))))
+        for _ in range(dice.randint(1, 3)):
+            content[dice.randrange(len(content))] = dice.randrange(256)
+        cut = bytes(content[: dice.randint(0, len(content))])
+        client.link.send(other.session.seal(dice.choice((Lane.CONTROL, Lane.NORMAL, Lane.BULK)), cut).encode())
+    sent = client.agent.text(other, "still here", Lane.URGENT)
+    client.run_until(lambda: client.agent.is_done(other, sent, Lane.URGENT))
+    while host.said("got") != "still here":
+        pass
 
 
 def test_a_request_that_was_tampered_with_admits_nobody(host: Host) -> None:
