@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -113,9 +114,10 @@ async def test_several_switchboards_may_stand_in_the_environment(monkeypatch: py
         await a2alinker.host("host", switchboard=["wss://relay.example:7447"] * 9)
 
 
-async def test_an_invite_that_no_switchboard_knows_is_looked_for_at_all() -> None:
+@pytest.mark.parametrize("kind", ["ticket", "code"])
+async def test_an_invite_that_the_first_switchboard_does_not_know_is_looked_for_at_the_next(kind: Literal["ticket", "code"]) -> None:
     async with Switchboard() as elsewhere, a2alinker.host("host") as host:
-        invite = await host.invite(kind="ticket", local=True)
+        invite = await host.invite(kind=kind, local=True)
         async with a2alinker.join("worker", invite, switchboard=[elsewhere, host.switchboard]) as worker:
             assert worker.switchboard == host.switchboard
 

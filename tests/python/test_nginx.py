@@ -134,6 +134,18 @@ async def test_agents_link_call_and_send_large_bodies_through_nginx_and_across_i
             assert not [event async for event in drained(events) if isinstance(event, LinkDown)]
 
 
+async def test_who_joins_by_code_needs_no_authority_for_the_certificate_of_nginx(tmp_path: Path) -> None:
+    async with (
+        behind_nginx(tmp_path) as (proxy, ca_file),
+        a2alinker.host("host", switchboard=proxy.address, ca_file=ca_file) as host,
+        a2alinker.join("worker", await host.invite(local=True), switchboard=proxy.address) as worker,
+    ):
+        assert worker.switchboard.startswith(f"{proxy.address}#"), "from the code on it believes the pin that both have seen"
+        await worker.wait_for(name="host", timeout=10)
+        await worker.send("host", "hello")
+        assert (await next_message(host)).body == "hello"
+
+
 async def test_an_idle_link_outlives_the_timeout_of_nginx(tmp_path: Path) -> None:
     async with behind_nginx(tmp_path) as (proxy, ca_file):
         async with (
