@@ -155,7 +155,9 @@ def _switchboard(facts: dict[str, Any]) -> Iterator[Check]:
 
 
 def _clock(ahead: float) -> Check:
-    text = f"the switchboard's is {abs(ahead):.1f} s {'ahead' if ahead > 0 else 'behind'}"
+    if abs(ahead) < 1:
+        return Check("clock", "ok", "it agrees with the switchboard's")
+    text = f"the switchboard's is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
     if abs(ahead) < CLOCK_NOTICED:
         return Check("clock", "ok", text)
     state: State = "warn" if abs(ahead) < CLOCK_REFUSED else "fail"

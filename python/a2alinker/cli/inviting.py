@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-from typing import Final
+from typing import Final, Literal
 
 from ..agent import Agent
+from ..exceptions import InviteBurnt, InviteExpired
 from ..invite import Invite, Rights, is_local
-from . import exits
 from .output import Output
 
 REPEATS: Final = 3  # codes burnt by wrong words that are replaced; chosen: people mistype, and one guess in 2^31 hits
@@ -17,38 +16,48 @@ REPEATS: Final = 3  # codes burnt by wrong words that are replaced; chosen: peop
 async def admit(agent: Agent, options: argparse.Namespace, output: Output, *, renew: bool) -> None:
     """Prints invites until as many have joined as `options.uses` says.
 
-    A ticket serves all of them; codes are for one each, so they come one after the other. `renew`: one that expires is replaced too.
+    A ticket serves all of them; codes are for one each, so they come one after the other. `renew`: one that expires is replaced, and one that
+    is burnt is a few times.
 
     Raises:
-        Stop: it expired before.
+        InviteExpired, InviteBurnt: it came to nothing, and isn't replaced.
     """
     left: int | None = options.uses
+    burnt, is_first = 0, True
     while left != 0:
         uses = left if options.ticket else 1
-        invite = await agent.invite(kind="ticket", uses=uses, ttl=options.ttl, rights=_rights(options), local=is_local(agent.switchboard))
-        _print(agent, invite, output)
+        kind: Literal["code", "ticket"] = "ticket" if options.ticket else "code"
+        invite = await agent.invite(kind=kind, uses=uses, ttl=options.ttl, rights=_rights(options), local=is_local(agent.switchboard))
+        _print(invite, output, is_first=is_first)
+        is_first = False
+        came = 0
         try:
-            async with asyncio.timeout(options.ttl):
-                while left != 0:
-                    await invite.joined()
-                    left = None if left is None else left - 1
-                    if uses == 1:
-                        break
-        except TimeoutError:
+            while came != uses:
+                await invite.joined()
+                came += 1
+        except (InviteExpired, InviteBurnt) as problem:
+            burnt += isinstance(problem, InviteBurnt)
             if not renew:
-                raise exits.Stop(f"nobody joined within {options.ttl:g} s", exits.INVITE, "invite_expired") from None
-            output.talk("The invite has expired. The next one:")
+                raise
+            if burnt > REPEATS:
+                output.event({"event": problem.code}, f"{problem} That was the last one: too many were burnt.")
+                return
+            output.event({"event": problem.code}, f"{problem} The next one:")
+        left = None if left is None else left - came
 
 
 def _rights(options: argparse.Namespace) -> Rights:
     return Rights(options.may_offer, admit=options.may_admit, originate=not options.may_not_call)
 
 
-def _print(agent: Agent, invite: Invite, output: Output) -> None:
-    address = agent.switchboard
-    output.data(str(invite), {"event": "invite", "kind": "ticket", "invite": str(invite), "switchboard": address, "ttl": invite.ttl})
+def _print(invite: Invite, output: Output, *, is_first: bool) -> None:
+    address = invite.switchboard
+    record = {"event": "invite", "kind": invite.kind, "invite": str(invite), "switchboard": address, "uses": invite.uses, "ttl": invite.ttl}
+    output.data(str(invite), record)
+    if not is_first:
+        return
     whom = "one agent" if invite.uses == 1 else f"{invite.uses or 'any number of'} agents"
-    output.talk(f"That admits {whom}, for {invite.ttl:g} s. There:")
-    output.talk("  a2alinker join NAME    and paste it when asked")
+    output.talk(f"That admits {whom}, for {invite.ttl:g} s. There, and give it when asked:")
+    output.talk("  a2alinker join NAME" + (f" --switchboard '{address}'" if invite.kind == "code" else ""))
     if is_local(address):
         output.talk("From this machine only: the switchboard listens on loopback. For others: --switchboard, or --listen and --advertise.")

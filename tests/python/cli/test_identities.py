@@ -1,4 +1,4 @@
-"""Commands with an agent file."""
+"""Commands with an agent file, and joining by code."""
 
 import json
 import signal
@@ -10,8 +10,8 @@ from commands import PATIENCE, end, line, run, running, talk
 LOCAL = ("--listen", "127.0.0.1:0")
 
 
-def joins(folder: Path, host: subprocess.Popen[str], name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command that joins with the invite which the host shows next."""
+def joins_by_code(folder: Path, host: subprocess.Popen[str], name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command that joins with the code which the host shows next."""
     invite = json.loads(line(host))
     while invite["event"] != "invite":
         invite = json.loads(line(host))
@@ -22,7 +22,7 @@ def joins(folder: Path, host: subprocess.Popen[str], name: str, *arguments: str)
 
 def test_an_agent_file_is_made_once_and_then_is_enough(tmp_path: Path) -> None:
     with running("host", "planner", "--uses", "2", "--json", *LOCAL) as host:
-        first = joins(tmp_path, host, "me", "peers", "--json")
+        first = joins_by_code(tmp_path, host, "me", "peers", "--json")
         assert first.returncode == 0, first.stderr
         assert [json.loads(text)["name"] for text in first.stdout.splitlines()] == ["planner"]
         file = tmp_path / "me.agent"
@@ -31,6 +31,22 @@ def test_an_agent_file_is_made_once_and_then_is_enough(tmp_path: Path) -> None:
             again = run("peers", "--json", "--identity", str(file))
             assert [json.loads(text)["name"] for text in again.stdout.splitlines()] == ["planner"], again.stderr
         assert end(host, signal.SIGTERM)[2] == 0
+
+
+def test_wrong_words_are_told_to_both_and_the_next_code_works(tmp_path: Path) -> None:
+    with running("host", "planner", "--json", *LOCAL) as host:
+        invite = {"event": ""}
+        while invite["event"] != "invite":
+            invite = json.loads(line(host))
+        slot, *words = invite["invite"].split("-")
+        given = ("--invite-stdin", "--switchboard", invite["switchboard"], "--name", "guesser")
+        guess = run("peers", "--json", *given, stdin="-".join([slot, *reversed(words)]))
+        assert (guess.returncode, json.loads(guess.stderr)["error"]) == (4, "invite_wrong")
+        while invite["event"] != "invite_burnt":
+            invite = json.loads(line(host))
+        assert joins_by_code(tmp_path, host, "me", "peers").returncode == 0
+        lost = run("peers", "--invite-stdin", stdin=f"{slot}-{words[0]}-{words[1]}-{words[2]}")
+        assert (lost.returncode, "--switchboard" in lost.stderr) == (2, True)
 
 
 def test_a_second_command_with_the_same_agent_file_is_refused(tmp_path: Path) -> None:
@@ -44,9 +60,9 @@ def test_a_second_command_with_the_same_agent_file_is_refused(tmp_path: Path) ->
 
 def test_invite_ends_when_somebody_has_come(tmp_path: Path) -> None:
     with running("host", "planner", "--json", "--may-admit", *LOCAL) as host:
-        assert joins(tmp_path, host, "me", "peers").returncode == 0
+        assert joins_by_code(tmp_path, host, "me", "peers").returncode == 0
         with running("invite", "--json", "--identity", str(tmp_path / "me.agent")) as inviter:
-            assert joins(tmp_path, inviter, "friend", "peers").returncode == 0
+            assert joins_by_code(tmp_path, inviter, "friend", "peers").returncode == 0
             assert inviter.wait(PATIENCE) == 0
         with running("invite", "--ttl", "0.1", "--identity", str(tmp_path / "me.agent")) as inviter:
             assert inviter.wait(PATIENCE) == 4
@@ -57,7 +73,7 @@ def test_invite_ends_when_somebody_has_come(tmp_path: Path) -> None:
 def test_the_doctor_looks_at_the_agent_file(tmp_path: Path) -> None:
     file = tmp_path / "me.agent"
     with running("host", "planner", "--json", *LOCAL) as host:
-        assert joins(tmp_path, host, "me", "peers").returncode == 0
+        assert joins_by_code(tmp_path, host, "me", "peers").returncode == 0
         found = run("doctor", "--identity", str(file))
         assert found.returncode == 0, found.stdout
         assert "me, a member until 20" in found.stdout
@@ -74,7 +90,7 @@ def test_a_host_comes_back_to_its_swarm(tmp_path: Path) -> None:
         address = line(switchboard)
         planner = ("host", "planner", "--identity", str(tmp_path / "planner.agent"), "--json", "--switchboard", address)
         with running(*planner) as host:
-            assert joins(tmp_path, host, "me", "peers").returncode == 0
+            assert joins_by_code(tmp_path, host, "me", "peers").returncode == 0
             host.kill()
         with running(*planner, "--no-invite") as host:
             assert json.loads(line(host))["event"] == "linked"
