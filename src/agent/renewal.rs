@@ -27,6 +27,9 @@ use crate::proto::codec::{Reader, Writer};
 use crate::proto::limits::CLOCK_TOLERANCE;
 use crate::proto::{self, AgentId, Lane, LinkCertificate, LinkChain, MessageId, Now};
 
+#[cfg(test)]
+mod tests;
+
 /// Pause between two requests.
 const ASK_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// Longest pause between two looks at the clock: the wall clock may be set, and the monotonic one stands still while a machine sleeps.
