@@ -19,7 +19,7 @@ from .exits import USAGE, Stop
 VARIABLES: Final = ("A2ALINKER_INVITE", "A2ALINKER_TICKET")
 HOW: Final = "with --invite-file FILE, --invite-stdin or in A2ALINKER_INVITE"
 
-_SECRET: Final = re.compile(r"\s*(?:a2alt_[a-z2-7\s]{20,}|\d+(?:-[a-z]+){3})\s*", re.IGNORECASE)
+_SECRET: Final = re.compile(r"\s*(?:a2alt_[a-z2-7\s]{20,}|\d+(?:-[a-z]+){3,6})\s*", re.IGNORECASE)
 
 
 def refuse_in_arguments(arguments: Sequence[str]) -> None:

@@ -333,6 +333,8 @@ fn pin_of(address: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::admission::REQUESTS_PER_SECOND;
+    use crate::crypto::pairing::Asking;
 
     const NOW: Now = Now { monotonic: Duration::ZERO, wall: 1_000 };
 
@@ -370,6 +372,23 @@ mod tests {
         codes.codes[0].is_over = true;
         assert!(create(&mut codes, 99));
         assert_eq!(codes.poll_closed(), Some(4));
+    }
+
+    #[test]
+    fn asks_beyond_the_rate_are_left_alone_until_the_next_second() {
+        let (mut codes, mut random) = (Codes::default(), Random::from_seed([8; 32]));
+        assert!(create(&mut codes, 1));
+        codes.wanted(false);
+        codes.handle_opened(7, SlotStatus::Done);
+        let inviter = Inviter { founder: FounderId::ZERO, routing: RoutingKey::ZERO, pin: None };
+        let code = "7-acid-acid-acid".parse().unwrap();
+        let mut is_answered = |now| {
+            let ask = Asking::start(&code, &mut random).frame();
+            codes.handle_frame(&inviter, &ask, &mut random, now).is_some()
+        };
+        let answered = (0..REQUESTS_PER_SECOND + 10).filter(|_| is_answered(NOW)).count();
+        assert_eq!(answered, REQUESTS_PER_SECOND as usize);
+        assert!(is_answered(Now { monotonic: Duration::from_secs(1), ..NOW }));
     }
 
     fn create(codes: &mut Codes, invite: Token) -> bool {

@@ -10,7 +10,7 @@ use a2alinker::proto::OuterKind;
 
 use crate::simulation::application::Manner;
 use crate::simulation::history::{State, Who};
-use crate::simulation::network::{Crossing, Fate, Line};
+use crate::simulation::network::{Crossing, Fate, Line, Relay};
 use crate::simulation::world::{CODE_TTL, Notice, SendPlan, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -149,6 +149,24 @@ fn pairing_bears_that_each_frame_is_lost_doubled_or_late() {
             assert_eq!((world.agent(host).peers().len(), world.burnt.get(&(host, token))), (1, None), "frame {kind}: {fate:?}");
             world.conclude();
         }
+    }
+}
+
+#[test]
+fn a_relay_that_loses_repeats_and_replays_can_only_delay_a_pairing() {
+    for seed in 0..60 {
+        let mut world = World::new(seed);
+        world.relay = Relay { lies: 0, ..Relay::random(&mut world.dice) };
+        let line = Line::random(&mut world.dice);
+        let host = world.host(line, 0, Manner::PROMPT);
+        let (token, code) = world.code(host);
+        let joiner = world.pair(&code);
+        world.run_until("the joiner is a member", SECOND * 120, |world| world.seats[joiner].joined);
+        let guesser = world.pair(&wrong(&code));
+        world.run_until("the guesser is told", SECOND * 120, |world| world.seats[guesser].closed.is_some());
+        assert!(closed(&world, guesser).contains("Closed"), "seed {seed}: {}", closed(&world, guesser));
+        assert!(!world.burnt.contains_key(&(host, token)), "seed {seed}");
+        world.run_until("the host knows it", SECOND * 120, |world| world.agent(host).peers().len() == 1);
     }
 }
 
