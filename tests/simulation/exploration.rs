@@ -1,193 +1,29 @@
-//! Session opening, every way to a stated depth: two agents, an attacker that holds what passes between them, and all orders of its moves.
+//! Everything that an attacker can do in a few moves, in every order, to machines that are real.
 //!
 //! The machines can't be copied, so a state is the list of moves that leads to it, played from the beginning; states that look alike from
-//! outside are visited once. In every state nothing may have come twice, changed, or from somebody else; and from every state an honest
-//! switchboard must be enough to have both messages delivered.
+//! outside are visited once. Each game says what the moves are, what may never be so in any state, and what an honest switchboard has to be
+//! enough for from every state on.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
-use std::rc::Rc;
+pub mod opening;
+pub mod pairing;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use a2alinker::proto::{DataFrame, OuterKind, SessionId};
-use bytes::Bytes;
+/// What is explored.
+pub trait Game {
+    type Step: Copy + Debug + Send + Sync;
 
-use super::checker::{self, REST, Span};
-use super::history::{What, Who};
-use super::network::Fate;
-use super::world::{Notice, SendPlan, World};
-
-/// The two that talk; the host, agent 0, only introduced them.
-const PAIR: [Who; 2] = [1, 2];
-/// Long enough for what a move sets off to reach the attacker.
-const MOMENT: Duration = Duration::from_millis(50);
-/// Times a move of these kinds may be made on a way: each makes the rest repeat itself.
-const RESTARTS: usize = 1;
-const CUTS: usize = 1;
-const WAITS: usize = 2;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
-    /// Of the frames that wait, the first of these: it goes on, or is lost.
-    Deliver(Item),
-    Drop(Item),
-    /// One that went on or was lost goes again.
-    Replay(Item),
-    /// Somebody complains to this agent about the newest session.
-    Complain(Who),
-    /// The second agent dies and is started anew with its identity.
-    Restart,
-    /// The first agent's link breaks.
-    Cut,
-    /// More time passes than an opener waits for its answer.
-    Wait,
-}
-
-/// A frame as the attacker sees it: to whom, of which kind, and of which session in the order of their appearance.
-pub type Item = (usize, u8, usize);
-
-/// What the attacker holds.
-#[derive(Default)]
-struct Hands {
-    waiting: VecDeque<(Item, Bytes)>,
-    old: Vec<(Item, Bytes)>,
-    sessions: Vec<SessionId>,
-}
-
-impl Hands {
-    fn item(&mut self, to: usize, frame: &DataFrame) -> Item {
-        let session = frame.header().session;
-        let at = self.sessions.iter().position(|known| *known == session).unwrap_or_else(|| {
-            self.sessions.push(session);
-            self.sessions.len() - 1
-        });
-        let kind = match frame.header().kind {
-            OuterKind::Opener => 0,
-            OuterKind::Answer => 1,
-            OuterKind::Session if frame.header().early => 2,
-            OuterKind::Session => 3,
-            _ => 4,
-        };
-        (to, kind, at)
-    }
-}
-
-struct Play {
-    world: World,
-    hands: Rc<RefCell<Hands>>,
-}
-
-impl Play {
-    /// Both have something to say to the other, and have never spoken.
-    fn begin() -> Self {
-        let mut world = World::swarm(2);
-        let hands = Rc::<RefCell<Hands>>::default();
-        let held = Rc::clone(&hands);
-        let people: Vec<_> = PAIR.iter().map(|who| world.label(*who)).collect();
-        world.rule = Some(Box::new(move |crossing| {
-            let to = people.iter().position(|label| *label == crossing.frame.header().destination);
-            let from = people.iter().position(|label| *label == crossing.frame.source());
-            let (Some(to), Some(_)) = (to, from) else { return Fate::Pass };
-            let mut hands = held.borrow_mut();
-            let item = hands.item(to, crossing.frame);
-            hands.waiting.push_back((item, crossing.frame.bytes().clone()));
-            Fate::Lose
-        }));
-        for (from, to) in [(PAIR[0], PAIR[1]), (PAIR[1], PAIR[0])] {
-            world.send(from, SendPlan::to(to)).expect("there is room");
-        }
-        let mut play = Self { world, hands };
-        play.world.run_for(MOMENT);
-        play
-    }
-
-    /// The run of one of the two that lives.
-    fn living(&self, of: usize) -> Who {
-        let person = PAIR[of];
-        let runs = 0..self.world.seats.len();
-        runs.rev().find(|who| self.world.seats[*who].person == person).expect("it was seated")
-    }
-
-    fn make(&mut self, step: Step) {
-        match step {
-            Step::Deliver(item) | Step::Drop(item) => {
-                let mut hands = self.hands.borrow_mut();
-                let Some(at) = hands.waiting.iter().position(|(held, _)| *held == item) else { return };
-                let Some((item, frame)) = hands.waiting.remove(at) else { return };
-                hands.old.push((item, frame.clone()));
-                drop(hands);
-                if matches!(step, Step::Deliver(_)) {
-                    self.give(item.0, frame);
-                }
-            }
-            Step::Replay(item) => {
-                let old = self.hands.borrow().old.iter().find(|(held, _)| *held == item).map(|(_, frame)| frame.clone());
-                old.into_iter().for_each(|frame| self.give(item.0, frame));
-            }
-            Step::Complain(of) => {
-                let newest = self.hands.borrow().sessions.last().copied();
-                if let Some(session) = newest {
-                    let to = self.living(of);
-                    let frame = self.world.complaint(session, to).into_bytes();
-                    self.give(of, frame);
-                }
-            }
-            Step::Restart => {
-                let ticket = self.world.ticket(0, None);
-                self.world.restart(self.living(1), ticket);
-                self.world.run_for(Duration::from_millis(500));
-            }
-            Step::Cut => self.world.cut(self.living(0), Notice::Both),
-            Step::Wait => self.world.run_for(Duration::from_millis(3_500)),
-        }
-        self.world.run_for(MOMENT);
-    }
-
-    fn give(&mut self, of: usize, frame: Bytes) {
-        let to = self.living(of);
-        self.world.inject(to, frame);
-    }
-
+    fn begin() -> Self;
+    fn make(&mut self, step: Self::Step);
     /// All that could be done next, given what was done already.
-    fn steps(&self, done: &[Step]) -> Vec<Step> {
-        let hands = self.hands.borrow();
-        let waiting: BTreeSet<Item> = hands.waiting.iter().map(|(item, _)| *item).collect();
-        let old: BTreeSet<Item> = hands.old.iter().map(|(item, _)| *item).collect();
-        let times = |step: Step| done.iter().filter(|made| **made == step).count();
-        let mut steps: Vec<Step> = waiting.iter().flat_map(|item| [Step::Deliver(*item), Step::Drop(*item)]).collect();
-        steps.extend(old.into_iter().map(Step::Replay));
-        steps.extend([0, 1].map(Step::Complain));
-        steps.extend((times(Step::Restart) < RESTARTS).then_some(Step::Restart));
-        steps.extend((times(Step::Cut) < CUTS).then_some(Step::Cut));
-        steps.extend((times(Step::Wait) < WAITS).then_some(Step::Wait));
-        steps
-    }
-
-    /// What tells this state from others: what the attacker holds, what applications saw, and what agents say of themselves.
-    fn looks(&self) -> String {
-        let hands = self.hands.borrow();
-        let mut waiting: Vec<Item> = hands.waiting.iter().map(|(item, _)| *item).collect();
-        waiting.sort_unstable();
-        let old: BTreeSet<Item> = hands.old.iter().map(|(item, _)| *item).collect();
-        let seen: Vec<&What> =
-            self.world.history.records.iter().map(|record| &record.what).filter(|what| what.uid().is_some()).collect();
-        let agents = [0, 1].map(|of| {
-            let health = self.world.agent(self.living(of)).health();
-            (self.living(of), health.linked, health.outbox_messages, health.counters.sessions)
-        });
-        format!("{waiting:?} {old:?} {seen:?} {agents:?}")
-    }
-
+    fn steps(&self, done: &[Self::Step]) -> Vec<Self::Step>;
+    /// What tells this state from others.
+    fn looks(&self) -> String;
     /// From here on the switchboard is honest. Says what was promised and not kept.
-    fn conclude(mut self) -> Result<(), String> {
-        self.world.rule = None;
-        let calm = self.world.now;
-        self.world.run_for(REST);
-        let span = Span { calm, end: self.world.now };
-        checker::check(&self.world.history, span).map_err(|violation| violation.to_string())
-    }
+    fn conclude(self) -> Result<(), String>;
 }
 
 /// What an exploration has seen: states that look different, and the ways that led to them.
@@ -198,10 +34,10 @@ pub struct Explored {
 }
 
 /// Goes all ways of at most so many moves, on all processors. Panics with the moves that lead to a state in which something is wrong.
-pub fn explore(depth: usize) -> Explored {
+pub fn explore<G: Game>(depth: usize) -> Explored {
     let seen = Mutex::new(BTreeSet::new());
     let mut ways = 0;
-    let mut border: Vec<Vec<Step>> = vec![Vec::new()];
+    let mut border: Vec<Vec<G::Step>> = vec![Vec::new()];
     for level in 0..=depth {
         ways += border.len();
         let next = Mutex::new(Vec::new());
@@ -211,7 +47,7 @@ pub fn explore(depth: usize) -> Explored {
             for _ in 0..threads {
                 scope.spawn(|| {
                     while let Some(way) = border.get(at.fetch_add(1, Ordering::Relaxed)) {
-                        let further = visit(way, &seen);
+                        let further = visit::<G>(way, &seen);
                         if level < depth {
                             next.lock().expect("no other thread panics here").extend(further);
                         }
@@ -225,8 +61,8 @@ pub fn explore(depth: usize) -> Explored {
 }
 
 /// Goes one way. Returns those that go on from there, if nobody was there before.
-fn visit(way: &[Step], seen: &Mutex<BTreeSet<String>>) -> Vec<Vec<Step>> {
-    let mut play = Play::begin();
+fn visit<G: Game>(way: &[G::Step], seen: &Mutex<BTreeSet<String>>) -> Vec<Vec<G::Step>> {
+    let mut play = G::begin();
     way.iter().for_each(|step| play.make(*step));
     if !seen.lock().expect("no other thread panics here").insert(play.looks()) {
         return Vec::new();
