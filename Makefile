@@ -62,7 +62,7 @@ controls:
 models:
 	@tools/models
 
-# SEEDS=from..to: which simulated networks; `make test` plays a thousand. One number plays one, and shows all of it if it fails.
+# SEEDS=from..to: which simulated networks; `make test` plays a thousand, and 400 under a hostile switchboard. One number plays one, and shows all of it if it fails.
 # Then a link is cut for a minute, which needs root; `make test` cuts it for twelve seconds.
 soak: build
 	@A2ALINKER_SEEDS=$(or $(SEEDS),0..100000) cargo test --quiet --locked --release --test simulation -- --nocapture
