@@ -19,7 +19,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("A2ALINKER_TICKET", "A2ALINKER_SWITCHBOARD"):
+    for variable in ("A2ALINKER_INVITE", "A2ALINKER_TICKET", "A2ALINKER_SWITCHBOARD"):
         monkeypatch.delenv(variable, raising=False)
     for variable in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)

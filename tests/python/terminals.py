@@ -97,11 +97,15 @@ class Play:
                 else:
                     self._expect(self._terminal(number), words)
             elif question := QUESTION.fullmatch(line):
-                terminal = self._terminal(self._at)
-                terminal.wait_for(re.escape(question[1]), whole_line=False)
-                terminal.type(self._meant(question[2]) + "\n")
+                self.press(self._at, question[1], self._meant(question[2]) + "\n")
             elif line:
                 self._expect(self._terminal(self._at), line)
+
+    def press(self, number: str, after: str, keys: str) -> None:
+        """Types as soon as a terminal shows `after`, which needn't end a line."""
+        terminal = self._terminal(number)
+        terminal.wait_for(re.escape(after), whole_line=False)
+        terminal.type(keys)
 
     def _command(self, terminal: Terminal, words: str) -> None:
         if words == "^C":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from .exits import USAGE, Stop
 VARIABLES: Final = ("A2ALINKER_INVITE", "A2ALINKER_TICKET")
 HOW: Final = "with --invite-file FILE, --invite-stdin or in A2ALINKER_INVITE"
 
+_AT_ONCE: Final = ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
 _SECRET: Final = re.compile(r"\s*(?:a2alt_[a-z2-7\s]{20,}|\d+(?:-[a-z]+){3,6})\s*", re.IGNORECASE)
 
 
@@ -46,16 +48,29 @@ def invite_of(options: argparse.Namespace, *, stdin: bool = False) -> str:
         except (OSError, UnicodeDecodeError) as problem:
             raise Stop(f"the invite can't be read: {problem}", USAGE, "invite_file") from None
     if options.invite_stdin:
-        return _given(sys.stdin.readline(), "there was no invite on standard input")
+        return _given(_read_line(), "there was no invite on standard input")
     for variable in VARIABLES:
         if text := os.environ.get(variable, "").strip():
             return text
     if sys.stdin is not None and sys.stdin.isatty():
-        print("Code or ticket: ", end="", file=sys.stderr, flush=True)
-        return _given(sys.stdin.readline(), "no invite was given")
+        return _given(_read_line("Code or ticket: "), "no invite was given")
     if stdin and sys.stdin is not None:
-        return _given(sys.stdin.readline(), f"there is no invite: give it on standard input, {HOW}")
+        return _given(_read_line(), f"there is no invite: give it on standard input, {HOW}")
     raise Stop(f"there is no invite: give it {HOW}, or an agent that is a member already with --identity FILE", USAGE, "no_invite")
+
+
+def _read_line(question: str = "") -> str:
+    """Waits for a line. Meanwhile signals act at once: the event loop, which handles them otherwise, stands still."""
+    before = {number: signal.signal(number, handler) for number, handler in _AT_ONCE}
+    try:
+        print(question, end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline()
+    except KeyboardInterrupt:
+        print(end="\n" if question else "", file=sys.stderr)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _given(text: str, otherwise: str) -> str:

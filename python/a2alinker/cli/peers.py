@@ -33,6 +33,7 @@ async def _peers(options: argparse.Namespace, output: Output) -> int:
                 if isinstance(event, PeerEvent):
                     record = {"event": event.what, **_record(event.peer)}
                     output.data(f"{event.peer.name} {event.what}", record)
+            await agent.serve_forever()  # it is over; if nobody here asked for that, this raises why
     return 0
 
 

@@ -26,6 +26,13 @@ def test_the_page_happens_as_it_is_written(page: str, tmp_path: Path) -> None:
             terminals.block(block)
 
 
+def test_ctrl_c_at_the_question_for_the_invite_ends_the_command(tmp_path: Path) -> None:
+    with play(tmp_path, environment(tmp_path), {}) as terminals:
+        terminals.block("1$ a2alinker join coder; echo ended with $?\n")
+        terminals.press("1", "Code or ticket: ", "\x03")
+        terminals.block("1> ended with 130\n")
+
+
 def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
     table = "".join(f"| {code} | {text} |\n" for code, text in exits.TABLE)
     assert table.replace("`", "") in (DOCS / "cli.md").read_text(encoding="utf-8").replace("`", "")
