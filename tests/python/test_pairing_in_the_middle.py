@@ -64,13 +64,16 @@ async def test_a_proof_that_is_carried_to_another_tls_connection_never_comes_to_
     own, _ = certificate(folder(tmp_path, "own"))
     anyone = ssl.create_default_context()
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
-    async with Switchboard("127.0.0.1:0") as relay, tls_end(own, relay.port, anyone) as middle:
-        async with a2alinker.host("planner", switchboard=relay) as planner:
-            invite = await planner.invite(local=True)
-            with pytest.raises(LinkError):
-                await a2alinker.join("coder", str(invite), switchboard=middle, timeout=5)
-            async with a2alinker.join("coder", str(invite), switchboard=planner.switchboard):  # the guess wasn't spent
-                assert (await invite.joined()).name == "coder"
+    async with (
+        Switchboard("127.0.0.1:0") as relay,
+        tls_end(own, relay.port, anyone) as middle,
+        a2alinker.host("planner", switchboard=relay) as planner,
+    ):
+        invite = await planner.invite(local=True)
+        with pytest.raises(LinkError):
+            await a2alinker.join("coder", str(invite), switchboard=middle, timeout=5)
+        async with a2alinker.join("coder", str(invite), switchboard=planner.switchboard):  # the guess wasn't spent
+            assert (await invite.joined()).name == "coder"
 
 
 def folder(parent: Path, name: str) -> Path:
