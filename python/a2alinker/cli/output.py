@@ -24,7 +24,7 @@ class Output:
 
     def data(self, text: str, record: dict[str, Any]) -> None:
         """Prints one piece of data, as one or the other. It has left the process when this returns."""
-        print(json.dumps(record, ensure_ascii=False) if self.as_json else text, flush=True)
+        _line(json.dumps(record, ensure_ascii=False) if self.as_json else text, sys.stdout)
 
     def body(self, key: str, body: Any, record: dict[str, Any]) -> None:
         """Prints what another agent sent: text and bytes as they are, all else as JSON. `key` is its name in the JSON object.
@@ -50,15 +50,15 @@ class Output:
     def talk(self, text: str) -> None:
         """Says something to a person. A program that asked for JSON isn't bothered."""
         if not self.as_json:
-            print(text, file=sys.stderr, flush=True)
+            _line(text, sys.stderr)
 
     def problem(self, problem: Exception) -> int:
         """Says why the command failed, and returns the exit code."""
         if self.as_json:
             record = {"error": getattr(problem, "code", "error"), "text": str(problem), "retryable": getattr(problem, "retryable", False)}
-            print(json.dumps(record, ensure_ascii=False), file=sys.stderr, flush=True)
+            _line(json.dumps(record, ensure_ascii=False), sys.stderr)
         else:
-            print(f"{coloured('a2alinker:', 'bad', sys.stderr)} {shown(str(problem), sys.stderr)}", file=sys.stderr, flush=True)
+            _line(f"{coloured('a2alinker:', 'bad', sys.stderr)} {shown(str(problem), sys.stderr)}", sys.stderr)
         return exits.code_of(problem)
 
 
@@ -72,6 +72,12 @@ def logged(output: Output) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+def _line(text: str, stream: TextIO) -> None:
+    """Writes a line by one system call: `print` takes two on a terminal, and what another process writes there gets in between."""
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def coloured(text: str, how: str, stream: TextIO) -> str:

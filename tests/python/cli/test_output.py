@@ -1,13 +1,20 @@
 """How the command prints: what other agents wrote steers no terminal, and colour is for terminals that want it."""
 
+from __future__ import annotations
+
 import io
 import json
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from a2alinker import exceptions
 from a2alinker.cli import exits
 from a2alinker.cli.output import Output, coloured, shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Terminal(io.StringIO):
@@ -36,6 +43,26 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
 def test_bytes_inside_an_answer_are_told_from_text(capsys: pytest.CaptureFixture[str]) -> None:
     Output(as_json=True).body("answer", [b"\xff", {"a": b""}], {"from": "coder"})
     assert json.loads(capsys.readouterr().out) == {"answer": [{"base64": "/w=="}, {"a": {"base64": ""}}], "from": "coder"}
+
+
+def test_a_line_is_written_at_once_so_that_another_process_cannot_write_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Screen(io.RawIOBase):
+        def __init__(self) -> None:
+            self.writes: list[bytes] = []
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Buffer) -> int:
+            self.writes.append(bytes(data))
+            return len(self.writes[-1])
+
+    screen = Screen()
+    for name in ("stdout", "stderr"):  # as Python makes them on a terminal
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(screen), line_buffering=True, write_through=True))
+    Output(as_json=False).talk("me:")
+    Output(as_json=False).data("good night", {})
+    assert screen.writes == [b"me:\n", b"good night\n"]
 
 
 def test_every_exception_has_an_exit_code_of_the_table() -> None:
