@@ -356,7 +356,7 @@ class Agent:
             SwitchboardRefused: the switchboard takes no more invites.
         """
         self._seam.check()
-        terms = Terms(kind, uses, ttl, rights or Rights())
+        terms = Terms(kind, uses, ttl, Rights() if rights is None else rights)
         terms.check()
         check_ttl(ttl)
         addresses = self._addresses if local else reachable(self._addresses)

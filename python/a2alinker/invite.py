@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from . import _core
 from ._html import card
 from ._loop import Event, Seam, Signal
-from .exceptions import ConfigurationError, InviteExpired, InviteRevoked, NotReachable
+from .exceptions import ConfigurationError, InviteExpired, InviteRevoked, InviteUsed, NotReachable
 
 if TYPE_CHECKING:
     from .peer import Peer, Roster
@@ -54,11 +54,11 @@ class Invite:
     switchboard: the address that goes with a code, which says nothing about it; a ticket holds it itself.
     """
 
-    __slots__ = ("_invites", "_secret", "_token", "kind", "switchboard", "ttl", "uses")
+    __slots__ = ("_invites", "_secret", "_standing", "kind", "switchboard", "ttl", "uses")
 
-    def __init__(self, invites: Invites, token: int, secret: str, terms: Terms, switchboard: str) -> None:
+    def __init__(self, invites: Invites, standing: _Standing, secret: str, terms: Terms, switchboard: str) -> None:
         self._invites = invites
-        self._token = token
+        self._standing = standing
         self._secret = secret
         self.kind = terms.kind
         self.uses = terms.uses
@@ -73,12 +73,13 @@ class Invite:
             InviteBurnt: somebody tried a code with wrong words.
             InviteExpired: its time was over before.
             InviteRevoked: the invite was revoked before.
+            InviteUsed: as many as may join with it have joined, and each was given out.
         """
-        return await self._invites.joined(self._token)
+        return await self._invites.joined(self._standing)
 
     def revoke(self) -> None:
         """Takes the invite back. Who has joined with it stays. Idempotent."""
-        self._invites.revoke(self._token)
+        self._invites.revoke(self._standing)
 
     def __str__(self) -> str:
         return self._secret
@@ -111,17 +112,21 @@ class Terms:
             raise ConfigurationError(f'a code lives for {LONGEST_CODE:.0f} s at most, not {self.ttl!r}: take kind="ticket" for longer')
         if self.uses is not None and not 1 <= self.uses <= 1_000_000:
             raise ConfigurationError(f"uses is 1 to 1000000, or None for any number, not {self.uses!r}")
+        if not isinstance(self.rights, Rights):
+            raise ConfigurationError(f"rights is Rights(...), or None for the usual ones, not {self.rights!r}")
 
 
 class _Standing:
     """What has become of an invite so far."""
 
-    __slots__ = ("came", "end", "opened", "timer")
+    __slots__ = ("came", "end", "left", "opened", "timer", "token")
 
-    def __init__(self, opened: asyncio.Future[str | None]) -> None:
+    def __init__(self, token: int, uses: int | None, opened: asyncio.Future[str | None]) -> None:
+        self.token = token
+        self.left = uses  # how many may still come; None: any number
         self.opened = opened
         self.came: deque[Peer] = deque()  # and wasn't asked for yet
-        self.end: Exception | None = None
+        self.end: Exception | None = None  # why nobody else will come
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -133,7 +138,7 @@ class Invites:
     def __init__(self, seam: Seam, roster: Roster) -> None:
         self.seam = seam
         self._roster = roster
-        self._standings: dict[int, _Standing] = {}  # by the token of an invite that isn't revoked
+        self._standings: dict[int, _Standing] = {}  # by token, of the invites with which somebody may still come
         self._changed = Signal(seam.loop)
         seam.on(_core.EVENT_INVITE, self._on_invite)
         seam.on(_core.EVENT_BURNT, self._on_burnt)
@@ -145,19 +150,20 @@ class Invites:
         rights = terms.rights
         wanted = (None if rights.skills is None else sorted(rights.skills), rights.admit, rights.terminals, rights.originate)
         token, text = self.seam.core.invite(terms.kind, terms.uses, terms.ttl, wanted, addresses)
-        standing = self._standings[token] = _Standing(self.seam.loop.create_future())
+        standing = self._standings[token] = _Standing(token, terms.uses, self.seam.loop.create_future())
         self.seam.flush_soon()
         try:
             code = await standing.opened
         except BaseException:
-            self.revoke(token)
+            self.revoke(standing)
             raise
-        standing.timer = self.seam.loop.call_later(terms.ttl + _GRACE, self._finish, standing, InviteExpired())
-        return Invite(self, token, code or text or "", terms, addresses[0])
+        if standing.end is None:
+            standing.timer = self.seam.loop.call_later(terms.ttl + _GRACE, self._finish, standing, InviteExpired())
+        return Invite(self, standing, code or text or "", terms, addresses[0])
 
-    async def joined(self, token: int) -> Peer:
+    async def joined(self, standing: _Standing) -> Peer:
         """Waits for the next one that joins with this invite."""
-        while (standing := self._standings.get(token)) is not None:
+        while True:
             if standing.came:
                 return standing.came.popleft()
             if standing.end is not None:
@@ -165,24 +171,24 @@ class Invites:
             if not self.seam.is_open:
                 raise self.seam.closed_error()
             await self._changed.wait()
-        raise InviteRevoked()
 
-    def revoke(self, token: int) -> None:
-        """Closes an invite."""
-        standing = self._standings.pop(token, None)
-        if standing is None:
-            return
-        if standing.timer is not None:
-            standing.timer.cancel()
+    def revoke(self, standing: _Standing) -> None:
+        """Closes an invite. One that is used up as well: whoever lost the answer to it gets no other."""
+        if standing.end is None:
+            standing.came.clear()
+        self._finish(standing, InviteRevoked())
         if self.seam.is_attached:
-            self.seam.core.revoke(token)
+            self.seam.core.revoke(standing.token)
             self.seam.flush_soon()
-        self._changed.set()
 
     def _finish(self, standing: _Standing, end: Exception) -> None:
-        if standing.end is None:
-            standing.end = end
-            self._changed.set()
+        if standing.end is not None:
+            return
+        standing.end = end
+        if standing.timer is not None:
+            standing.timer.cancel()
+        self._standings.pop(standing.token, None)
+        self._changed.set()
 
     def _on_invite(self, event: Event) -> None:
         _, token, error, code = event
@@ -201,9 +207,14 @@ class Invites:
 
     def _on_admitted(self, event: Event) -> None:
         _, token, info = event
-        if (standing := self._standings.get(token)) is not None and (peer := self._roster.find(info.id)) is not None:
-            standing.came.append(peer)
-            self._changed.set()
+        if (standing := self._standings.get(token)) is None or (peer := self._roster.find(info.id)) is None:
+            return
+        standing.came.append(peer)
+        if standing.left is not None:
+            standing.left -= 1
+        if standing.left == 0:
+            self._finish(standing, InviteUsed())
+        self._changed.set()
 
     def _end(self) -> None:
         for standing in self._standings.values():
@@ -211,6 +222,7 @@ class Invites:
                 standing.timer.cancel()
             if not standing.opened.done():
                 standing.opened.set_exception(self.seam.closed_error())
+        self._standings.clear()
         self._changed.set()
 
 

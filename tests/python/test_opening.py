@@ -1,6 +1,7 @@
 """Coming into a swarm: addresses, tickets, and what bad ones get."""
 
 import asyncio
+import contextlib
 import socket
 from typing import Any
 
@@ -17,6 +18,7 @@ from a2alinker import (
     NoEventLoop,
     NotPermitted,
     NotReachable,
+    Peer,
     PortInUse,
     ProtocolError,
     Rights,
@@ -99,6 +101,40 @@ async def test_a_ticket_for_any_number_of_uses_admits_several() -> None:
             assert "any number" in repr(invite)
 
 
+@pytest.mark.parametrize(("kind", "uses"), [("code", 1), ("ticket", 1), ("ticket", 2)])
+async def test_who_waits_for_more_than_an_invite_admits_is_told(kind: Any, uses: int) -> None:
+    async with a2alinker.host("host") as host, contextlib.AsyncExitStack() as stack:
+        invite = await host.invite(kind=kind, uses=uses, local=True)
+        joined = [await stack.enter_async_context(a2alinker.join(f"worker-{number}", invite)) for number in range(uses)]
+        async with asyncio.timeout(10):
+            assert {(await invite.joined()).id for _ in joined} == {worker.id for worker in joined}
+            for _ in range(2):
+                with pytest.raises(InviteUsed):
+                    await invite.joined()
+
+
+async def test_of_several_that_wait_for_one_newcomer_one_gets_it_and_the_others_are_told() -> None:
+    async with a2alinker.host("host") as host:
+        invite = await host.invite(kind="ticket", local=True)
+        waiting = [asyncio.create_task(invite.joined()) for _ in range(3)]
+        async with a2alinker.join("worker", invite) as worker, asyncio.timeout(10):
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [result.id for result in results if isinstance(result, Peer)] == [worker.id]
+        assert sum(isinstance(result, InviteUsed) for result in results) == 2
+
+
+async def test_nothing_is_kept_of_an_invite_that_is_over() -> None:
+    async with a2alinker.host("host") as host:
+        used, revoked, standing = [await host.invite(kind="ticket", local=True) for _ in range(3)]
+        expired = await host.invite(ttl=0.1, local=True)
+        revoked.revoke()
+        async with a2alinker.join("worker", used):
+            await used.joined()
+        with pytest.raises(InviteExpired):
+            await expired.joined()
+        assert list(host._invites._standings.values()) == [standing._standing]
+
+
 async def test_an_expired_ticket_says_so() -> None:
     async with a2alinker.host("host") as host:
         invite = await host.invite(kind="ticket", ttl=0.2, local=True)
@@ -145,6 +181,8 @@ async def test_an_invite_shows_its_secret_only_as_text() -> None:
         ({"kind": "words"}, '"code" or "ticket"'),
         ({"kind": "ticket", "uses": 0}, "uses"),
         ({"kind": "ticket", "ttl": 0}, "ttl"),
+        ({"rights": "x"}, r"Rights\("),
+        ({"rights": ""}, r"Rights\("),
     ],
 )
 async def test_a_wrong_invite_is_an_error_that_says_what_is_right(options: dict[str, Any], text: str) -> None:
