@@ -40,6 +40,15 @@ def test_the_page_is_a_program(page: str) -> None:
     assert (run.returncode, run.stderr) == (0, "")
 
 
+def test_the_codes_that_are_shown_could_exist() -> None:
+    words = (REPOSITORY / "src/crypto/words.txt").read_text(encoding="utf-8").splitlines()
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "python").rglob("*.py")]
+    shown = {code for page in pages for code in re.findall(r"\b\d+-[a-z]+-[a-z]+-[a-z]+\b", page.read_text(encoding="utf-8"))}
+
+    assert "7-lantern-paprika-walrus" in shown
+    assert [code for code in shown if not set(code.split("-")[1:]) <= set(words)] == []
+
+
 def test_the_links_between_the_documents_lead_somewhere() -> None:
     pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 

@@ -10,7 +10,7 @@ from a2alinker import cli
 from a2alinker.cli import invites, skills, values
 from a2alinker.cli.exits import Stop
 
-CODE = "7-lantern-otter-basil"
+CODE = "7-lantern-paprika-walrus"
 TICKET = "a2alt_" + "abcdefgh23456" * 8
 
 
@@ -66,7 +66,7 @@ def test_an_invite_in_the_arguments_is_refused_before_anything_else(
     assert secret.strip() not in err
 
 
-@pytest.mark.parametrize("harmless", ["7-zip", "2026-11-22", "a2alt_", "step-by-step-now", "see 7-lantern-otter-basil"])
+@pytest.mark.parametrize("harmless", ["7-zip", "2026-11-22", "a2alt_", "step-by-step-now", "see 7-lantern-paprika-walrus"])
 def test_what_only_resembles_an_invite_passes(harmless: str) -> None:
     invites.refuse_in_arguments([harmless, f"--x={harmless}"])
 
