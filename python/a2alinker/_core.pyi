@@ -48,10 +48,10 @@ __all__ = [
     "decode_body",
     "encode_body",
     "identity_info",
+    "invite_info",
     "new_key",
     "probe",
     "runtime_alive",
-    "ticket_info",
 ]
 
 __version__: Final[str]
@@ -279,7 +279,7 @@ def new_key(path: str) -> str: ...  # writes a fresh private key (0600, never ov
 # name, founder, needs_invite, switchboards, expires (Unix seconds, None before admission), rights as PeerInfo.rights has them; raises
 # IdentityFileError; None if there is no such file
 def identity_info(path: str) -> dict[str, Any] | None: ...
-def ticket_info(text: str) -> dict[str, Any]: ...  # addresses, expiry_ms, counted, swarm; raises InviteError
+def invite_info(text: str) -> dict[str, Any]: ...  # kind, and of a ticket addresses, expiry_ms, counted, swarm; raises InviteDamaged
 
 # Goes the way to a switchboard as an agent would, and tells what it saw: see src/net/probe.rs. Blocks; raises ConfigurationError for an
 # address or ca_file that can't be used, for all else there is "error" with stage, kind and text.

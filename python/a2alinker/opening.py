@@ -167,11 +167,9 @@ def join(
         offered = _skills(skills)
         file = await _identity(identity, name, founds=False)
         secret = _secret(invite, required=file is None)
-        is_code = secret is not None and secret[0].isdigit()
-        if is_code:
-            invited = _addresses(getattr(invite, "switchboard", None))
-        else:
-            invited = list(_core.ticket_info(secret)["addresses"]) if secret is not None else []
+        info = {} if secret is None else _core.invite_info(secret)
+        is_code = info.get("kind") == "code"
+        invited = _addresses(getattr(invite, "switchboard", None)) if is_code else list(info.get("addresses", []))
         kept = _kept(file) or _addresses(os.environ.get(SWITCHBOARD_VARIABLE, "").split())
         addresses = _pinned(_addresses(switchboard), kept) or invited or kept
         core = _core.Agent.join(

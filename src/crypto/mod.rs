@@ -12,7 +12,7 @@
 //! handshake    opener and answer, which turn two runs of agents into a session
 //! session      frames under one key and one counter per direction and lane (lane_keys, replay, seal), and the frames before (early)
 //! ticket       the invitation as text; admission is the request and reply that it allows
-//! code         the invitation that is said aloud; pairing makes a ticket of it
+//! code         the invitation that is said aloud; pairing makes a ticket of it; invited tells the two apart
 //! ```
 //!
 //! The life of a session: [`Initiation::start`] gives the opener; [`envelope::open`] and [`Opening`] receive it, [`Opening::answer`]
@@ -28,6 +28,7 @@ mod error;
 mod handshake;
 mod hpke;
 pub mod identity;
+pub mod invited;
 mod kdf;
 mod lane_keys;
 pub mod padding;
@@ -49,6 +50,7 @@ pub use envelope::{OpenedEnvelope, PayloadKind};
 pub use error::Error;
 pub use handshake::{Answered, Initiation, InitiatorParams, Opening, ResponderParams, SessionHello};
 pub use identity::{FounderKey, Identity};
+pub use invited::{Invited, InvitedError};
 pub use random::Random;
 pub use seal::FrameBuilder;
 pub use session::Session;

@@ -28,7 +28,7 @@ use super::{body, runtime};
 use crate::agent::{
     self, AgentFile, CallRequest, Config, Content, ContentType, InviteTerms, Outgoing, Refusal, RefusalCode, SendError, Token,
 };
-use crate::crypto::{Code, Random, Rights, Ticket};
+use crate::crypto::{Invited, Random, Rights};
 use crate::net::address::Address;
 use crate::net::client::{self, Client, Clock};
 use crate::net::dial::Outbound;
@@ -101,7 +101,7 @@ impl Agent {
     ) -> PyResult<Self> {
         runtime::check()?;
         let mut config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
-        let invite = invite.map(Invited::read).transpose()?;
+        let invite = invite.map(str::parse).transpose().map_err(Error::Invited)?;
         if matches!(invite, Some(Invited::ByCode(_))) && switchboards.is_empty() {
             return Err(Error::Argument(CODE_NEEDS_ADDRESS.to_owned()).into());
         }
@@ -529,22 +529,7 @@ impl Drop for Agent {
     }
 }
 
-/// What a joiner holds.
-enum Invited {
-    ByCode(Code),
-    ByTicket(Ticket),
-}
-
 impl Invited {
-    /// A code begins with its number, a ticket with a letter.
-    fn read(text: &str) -> Result<Self, Error> {
-        if text.trim_start().starts_with(|first: char| first.is_ascii_digit()) {
-            text.parse().map(Self::ByCode).map_err(Error::Code)
-        } else {
-            text.parse().map(Self::ByTicket).map_err(Error::Ticket)
-        }
-    }
-
     fn use_for(self, config: Config, random: Random, now: Now) -> Result<agent::Agent, Error> {
         match self {
             Self::ByCode(code) => agent::Agent::pair(config, &code, random, now).map_err(Error::from),

@@ -16,7 +16,7 @@ use crate::agent::admission::InviteError;
 use crate::agent::{
     AdmissionError, Burnt, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, ResumeError, SendError,
 };
-use crate::crypto::{CodeError, TicketError};
+use crate::crypto::InvitedError;
 use crate::net;
 use crate::net::agent_file::AgentFileProblem;
 use crate::net::proxy::ProxyProblem;
@@ -35,10 +35,8 @@ pub(super) enum Error {
     Encode(EncodeError),
     /// What was received is no body.
     Decode(DecodeError),
-    /// The text is no ticket.
-    Ticket(TicketError),
-    /// The text is no code.
-    Code(CodeError),
+    /// The text is neither a code nor a ticket.
+    Invited(InvitedError),
     /// A code is over before its time.
     Burnt(Burnt),
     /// The agent refuses a command.
@@ -66,7 +64,7 @@ macro_rules! error_from {
 }
 
 error_from! {
-    Encode(EncodeError), Decode(DecodeError), Ticket(TicketError), Code(CodeError), Send(SendError), Link(LinkError), Net(net::Error), Call(CallError),
+    Encode(EncodeError), Decode(DecodeError), Invited(InvitedError), Send(SendError), Link(LinkError), Net(net::Error), Call(CallError),
     Closed(CloseReason),
 }
 
@@ -106,8 +104,7 @@ impl Face {
             Error::Argument(text) => Self::new("ConfigurationError", text),
             Error::Encode(error) => Self::new("BodyError", error),
             Error::Decode(error) => Self::new("ProtocolError", error),
-            Error::Ticket(error) => Self::new("InviteDamaged", error),
-            Error::Code(error) => Self::new("InviteDamaged", error),
+            Error::Invited(error) => Self::new("InviteDamaged", error),
             Error::Burnt(why) => Self::new("InviteBurnt", why),
             Error::Send(error) => Self::of_send_error(error),
             Error::Link(error) => Self::of_link_error(error),
@@ -309,6 +306,8 @@ pub(super) fn _error_samples() -> Vec<PyErr> {
 }
 
 fn samples() -> Vec<Error> {
+    use crate::crypto::{CodeError, TicketError};
+
     let (peer, text, time) = (AgentId::ZERO, || "text".to_owned(), Duration::from_secs(2));
     let io = || io::Error::from(io::ErrorKind::Other);
     let refusals = (0..=12).map(|code| CallError::Refused {
@@ -413,8 +412,9 @@ fn samples() -> Vec<Error> {
         Error::System(io()),
         Error::Argument(text()),
         Error::Decode(DecodeError { what: "what", offset: 0 }),
-        Error::Ticket(TicketError::Damaged),
-        Error::Code(CodeError::NotACode),
+        Error::Invited(TicketError::Damaged.into()),
+        Error::Invited(CodeError::NotACode.into()),
+        Error::Invited(InvitedError::Neither),
         Error::Burnt(Burnt::WrongWords),
         Error::Resume { path: text().into(), error: ResumeError::NoMembership },
         Error::Resume { path: text().into(), error: ResumeError::Expired { expiry: 0 } },

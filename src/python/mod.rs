@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::agent::ContentType;
-use crate::crypto::Ticket;
+use crate::crypto::Invited;
 use crate::net::tls::{KeySource, ServerTls};
 use errors::Error;
 
@@ -33,8 +33,8 @@ mod _core {
 
     #[pymodule_export]
     use super::{
-        agent::Agent, decode_body, encode_body, errors::_error_samples, identity::IdentityFile, identity::identity_info, new_key,
-        peer::PeerInfo, probe::probe, receipt::Receipt, runtime_alive, switchboard::Switchboard, ticket_info,
+        agent::Agent, decode_body, encode_body, errors::_error_samples, identity::IdentityFile, identity::identity_info,
+        invite_info, new_key, peer::PeerInfo, probe::probe, receipt::Receipt, runtime_alive, switchboard::Switchboard,
     };
 
     #[pymodule_init]
@@ -66,15 +66,20 @@ fn new_key(path: PathBuf) -> PyResult<String> {
     Ok(tls.pin().to_string())
 }
 
-/// Returns what a ticket says without being used.
+/// Returns what an invite says without being used: of a code, nothing but that it is one.
 #[pyfunction]
-fn ticket_info<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyDict>> {
-    let ticket: Ticket = text.parse().map_err(Error::Ticket)?;
+fn invite_info<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyDict>> {
     let info = PyDict::new(py);
-    info.set_item("addresses", ticket.addresses)?;
-    info.set_item("expiry_ms", ticket.expiry)?;
-    info.set_item("counted", ticket.counted)?;
-    info.set_item("swarm", ticket.founder.to_string())?;
+    match text.parse().map_err(Error::Invited)? {
+        Invited::ByCode(_) => info.set_item("kind", "code")?,
+        Invited::ByTicket(ticket) => {
+            info.set_item("kind", "ticket")?;
+            info.set_item("addresses", ticket.addresses)?;
+            info.set_item("expiry_ms", ticket.expiry)?;
+            info.set_item("counted", ticket.counted)?;
+            info.set_item("swarm", ticket.founder.to_string())?;
+        }
+    }
     Ok(info)
 }
 

@@ -327,7 +327,7 @@ def test_a_wrong_address_or_ticket_is_refused_at_once() -> None:
     with pytest.raises(InviteDamaged):
         _core.Agent.join("coder", invite="a2alt_nonsense", switchboards=[])
     with pytest.raises(InviteDamaged):
-        _core.ticket_info("7-lantern-otter-basil")
+        _core.invite_info("7-lantern-walrus")
 
 
 def test_every_error_has_its_exception() -> None:

@@ -68,11 +68,24 @@ async def test_without_any_invite_joining_says_what_to_do() -> None:
         await a2alinker.join("worker")
 
 
-@pytest.mark.parametrize(
-    "invite", ["a2alt_", "a2alt_aaaa", "hello", "7-lantern-otter-basil", "a2alt_" + "a" * 300, "x" * 10_000, "a2alt_\N{SNOWMAN}", 7]
-)
-async def test_what_is_no_ticket_is_called_damaged(invite: Any) -> None:
+@pytest.mark.parametrize("invite", ["a2alt_", "a2alt_aaaa", "7-lantern-walrus", "a2alt_" + "a" * 300, "x" * 10_000, "a2alt_\N{SNOWMAN}", 7])
+async def test_what_is_no_invite_is_called_damaged(invite: Any) -> None:
     with pytest.raises(InviteDamaged):
+        await a2alinker.join("worker", invite)
+
+
+@pytest.mark.parametrize(
+    "invite",
+    [
+        "hello",
+        "lantern-paprika-walrus",
+        "\N{FULLWIDTH DIGIT SEVEN}-lantern-paprika-walrus",
+        "\N{SUPERSCRIPT TWO}-lantern-paprika-walrus",
+        "A2ALT_AAAA",
+    ],
+)
+async def test_what_begins_neither_as_a_code_nor_as_a_ticket_is_called_neither(invite: str) -> None:
+    with pytest.raises(InviteDamaged, match=r"neither a code \(7-lantern-paprika-walrus\) nor a ticket \(a2alt_…\)"):
         await a2alinker.join("worker", invite)
 
 

@@ -96,7 +96,9 @@ async def member(options: argparse.Namespace, skills: Sequence[Skill[..., Any]] 
 
 
 def _check_way(options: argparse.Namespace, invite: str | None) -> None:
-    if invite is not None and invite[0].isdigit() and not (options.switchboard or os.environ.get(SWITCHBOARD_VARIABLE)):
+    if options.switchboard or os.environ.get(SWITCHBOARD_VARIABLE):
+        return
+    if invite is not None and _core.invite_info(invite)["kind"] == "code":
         raise exits.Stop(
             f"a code doesn't say where the switchboard is: give --switchboard ADDRESS, or set {SWITCHBOARD_VARIABLE}",
             exits.USAGE,
