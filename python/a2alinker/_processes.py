@@ -1,16 +1,21 @@
-"""Processes of this package that the demo, the benchmark and the tests start and end: a switchboard, and Python programs on pipes."""
+"""Processes of this package that the demo, the benchmark and the tests start and end: a switchboard, and Python programs on pipes.
+
+A terminal sends Ctrl-C to all of them. Who started them ends them then, so they don't get to see it.
+"""
 
 import asyncio
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 LONGEST_LINE: Final = 16 << 20  # bytes of one line that such a process prints; chosen: far above a result with all its findings
 STARTING: Final = 20.0  # seconds that a process may take until it says that it is ready
 ENDING: Final = 5.0  # seconds that a process may take to end when it is asked to
+BREAKING_OFF: Final = 0.2  # seconds that it may take if what it does isn't wanted any more; chosen: five of them take a second
 
 
 class ProcessError(Exception):
@@ -32,25 +37,45 @@ async def switchboard(*, plain: bool = False) -> AsyncIterator[tuple[str, asynci
             _end(process)
 
 
+async def start(program: str, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
+    """Starts a process that SIGINT doesn't reach, as it inherits that the signal is blocked. `options` are those of asyncio."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return await asyncio.create_subprocess_exec(program, *arguments, **options)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return await asyncio.create_subprocess_exec(program, *arguments, **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+async def finish(process: asyncio.subprocess.Process, patience: float = ENDING) -> None:
+    """Waits until a process that was asked to end has ended; one that takes too long is killed."""
+    try:
+        await asyncio.wait_for(process.wait(), patience)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
 @contextlib.asynccontextmanager
 async def python(
-    *arguments: str, environment: Mapping[str, str] | None = None, stderr: int | None = None
+    *arguments: str, environment: Mapping[str, str] | None = None, stderr: int | None = None, interruptible: bool = False
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs Python with pipes at its standard input and output; at the end closes the first and waits."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
+    process = await (asyncio.create_subprocess_exec if interruptible else start)(
         sys.executable, *arguments, env={**os.environ, **(environment or {})}, stdin=pipe, stdout=pipe, stderr=stderr, limit=LONGEST_LINE
     )
+    patience = ENDING
     try:
         yield process
+    except BaseException:
+        patience = BREAKING_OFF
+        raise
     finally:
         assert process.stdin is not None  # a pipe was asked for
         process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), ENDING)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await finish(process, patience)
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:

@@ -19,6 +19,7 @@ import pty
 import re
 import select
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -107,6 +108,10 @@ class Play:
         terminal.wait_for(re.escape(after), whole_line=False)
         terminal.type(keys)
 
+    def history(self, number: str) -> str:
+        """All that a terminal has shown."""
+        return self._terminal(number).history
+
     def _command(self, terminal: Terminal, words: str) -> None:
         if words == "^C":
             terminal.type("\x03")
@@ -141,6 +146,16 @@ class Play:
     def close(self) -> None:
         for terminal in self._terminals.values():
             terminal.close()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Returns the variables of a fresh shell in which `a2alinker` is this one."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("A2ALINKER_")}
+    command = folder / "bin" / "a2alinker"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m a2alinker "$@"\n')
+    command.chmod(0o755)
+    return {**clean, "PATH": f"{command.parent}:{clean['PATH']}", "NO_COLOR": "1"}
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import a2alinker
 from a2alinker import PeerGone
 from a2alinker._processes import python, switchboard
 from swarms import until
+from terminals import PROMPT, environment, play
 
+ENDED_WITHIN = 2.5  # seconds from Ctrl-C to the prompt; half a second on a machine that has nothing else to do
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 WORKER = """
@@ -157,7 +160,45 @@ async def test_the_examples_run_as_they_stand() -> None:
     ):
         assert host.stdout is not None
         ticket = (await host.stdout.readline()).decode().strip()
-        async with python(str(EXAMPLES / "relay_worker.py"), environment={"A2ALINKER_TICKET": ticket}) as served:
+        async with python(str(EXAMPLES / "relay_worker.py"), environment={"A2ALINKER_TICKET": ticket}, interruptible=True) as served:
             assert (await host.stdout.read()).decode().split() == ["1", "2", "3"]
             served.send_signal(signal.SIGINT)
             assert await served.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "shown", "processes"),
+    [
+        ("demo", "a2alinker demo: asyncio", 3),
+        ("demo", "% through", 5),
+        ("bench --workload one-way --seconds 60 --bare none", "no ratios", 2),
+        ("bench --workload one-way --seconds 60 --bare none --no-tls", "no ratios", 4),
+    ],
+)
+def test_ctrl_c_ends_a_command_of_several_processes_at_once_and_quietly(command: str, shown: str, processes: int, tmp_path: Path) -> None:
+    variables = {**environment(tmp_path), "TMPDIR": str(tmp_path), "A2L_TEST_MARK": str(tmp_path)}
+    with play(tmp_path, variables, {}) as terminals:
+        terminals.block(f"1$ a2alinker {command}; echo ended with $?")
+        terminals.press("1", shown, "")
+        asyncio.run(until(lambda: len(commands_of(tmp_path)) >= processes, 30))
+        terminals.press("1", "", "\x03")
+        begin = time.monotonic()
+        terminals.block("1> …ended with 130")
+        took = time.monotonic() - begin
+        told = terminals.history("1")
+        left = commands_of(tmp_path)
+    assert told.rstrip().endswith("ended with 130\n" + PROMPT.rstrip())
+    assert "Traceback" not in told
+    assert "Error" not in told
+    assert left == []
+    assert took < ENDED_WITHIN
+
+
+def commands_of(mark: Path) -> list[str]:
+    """The command lines of the processes that have this mark in their environment, the shell aside."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdigit() and f"A2L_TEST_MARK={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return [command for command in found if "a2alinker" in command]

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .._processes import ENDING, STARTING, ProcessError, python
+from .._processes import ENDING, STARTING, ProcessError, python, start
 from .paths import Peers, said
 from .peers import CLOCK_EVERY, Count, ask, standard_input, tell
 from .workloads import END, MOST_RECEIVERS, NUMBER_BYTES, WORKLOADS, Workload
@@ -57,7 +57,7 @@ async def clients(name: str) -> AsyncIterator[Peers]:
 async def _server(program: str) -> AsyncIterator[str]:
     """Runs a nats-server on any free port, and gives its address."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(program, "-a", "127.0.0.1", "-p", "-1", stderr=pipe)
+    process = await start(program, "-a", "127.0.0.1", "-p", "-1", stderr=pipe)
     assert process.stderr is not None  # a pipe was asked for
     try:
         async with asyncio.timeout(STARTING):

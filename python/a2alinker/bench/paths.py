@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from .._processes import ENDING, ProcessError, python, switchboard
+from .._processes import BREAKING_OFF, ENDING, ProcessError, finish, python, start, switchboard
 from .workloads import WORKLOADS, Workload
 
 GRACE = 30.0
@@ -110,17 +110,17 @@ class BareRelay:
     @contextlib.asynccontextmanager
     async def _start(self, *arguments: str, serves: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
         """Starts one role. Those that serve are told to end; the others end when they have said their result."""
-        process = await asyncio.create_subprocess_exec(*self._command, *arguments, stdout=asyncio.subprocess.PIPE)
+        process = await start(*self._command, *arguments, stdout=asyncio.subprocess.PIPE)
+        patience = ENDING
         try:
             yield process
+        except BaseException:
+            patience = BREAKING_OFF
+            raise
         finally:
             if serves:
                 process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), ENDING)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+            await finish(process, patience)
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,18 +61,23 @@ async def play(source: Path) -> Outcome:
     kill: Kill | None = None
     agents: dict[str, asyncio.subprocess.Process] = {}
     async with contextlib.AsyncExitStack() as stack:
+        # A tester that is broken off leaves what it wrote there.
+        workspace = stack.enter_context(tempfile.TemporaryDirectory(prefix="a2alinker-demo-", ignore_cleanup_errors=True))
         address, _ = await stack.enter_async_context(switchboard(plain=True))
         host, port = urlsplit(address).hostname or "", urlsplit(address).port or 0
         board.note(f"a2alinker switchboard listens on {address}; a tap stands in front of it")
         tap = await stack.enter_async_context(Tap(host, port))
         async with contextlib.AsyncExitStack() as cast:
-            planner = agents["planner"] = await cast.enter_async_context(agent("planner", f"ws://127.0.0.1:{tap.port}", str(source)))
+            planner = agents["planner"] = await cast.enter_async_context(
+                agent(workspace, "planner", f"ws://127.0.0.1:{tap.port}", str(source))
+            )
             cast.callback(asyncio.create_task(redraw(display)).cancel)
             async for event in events(planner):
                 board.take(event)
                 if event["event"] == "ticket":
                     for name in AGENTS[1:]:
-                        agents[name] = await cast.enter_async_context(agent(name.partition("-")[0], name, ticket=event["ticket"]))
+                        role = name.partition("-")[0]
+                        agents[name] = await cast.enter_async_context(agent(workspace, role, name, ticket=event["ticket"]))
                 elif event["event"] == "progress" and kill is None:
                     kill = kill_if_at_work(agents, board, event)
                 elif event["event"] == "end":
@@ -110,9 +116,10 @@ def names_of(board: Board) -> dict[str, set[str]]:
     }
 
 
-def agent(*arguments: str, ticket: str = "") -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
+def agent(workspace: str, *arguments: str, ticket: str = "") -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """Runs one agent; the ticket goes by its environment, where other users can't read it, never by its arguments."""
-    return python("-m", f"{__package__}.agents", *arguments, environment={"A2ALINKER_TICKET": ticket})
+    environment = {"A2ALINKER_TICKET": ticket, "TMPDIR": workspace}
+    return python("-m", f"{__package__}.agents", *arguments, environment=environment)
 
 
 async def events(planner: asyncio.subprocess.Process) -> AsyncIterator[dict[str, Any]]:

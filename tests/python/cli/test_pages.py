@@ -1,15 +1,13 @@
 """The pages on the command line, played in real terminals as they are written."""
 
-import os
 import re
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
 from a2alinker.cli import exits
-from terminals import play
+from terminals import environment, play
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -36,16 +34,6 @@ def test_ctrl_c_at_the_question_for_the_invite_ends_the_command(tmp_path: Path) 
 def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
     table = "".join(f"| {code} | {text} |\n" for code, text in exits.TABLE)
     assert table.replace("`", "") in (DOCS / "cli.md").read_text(encoding="utf-8").replace("`", "")
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Returns the variables of a fresh shell in which `a2alinker` is this one."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("A2ALINKER_")}
-    command = folder / "bin" / "a2alinker"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m a2alinker "$@"\n')
-    command.chmod(0o755)
-    return {**clean, "PATH": f"{command.parent}:{clean['PATH']}", "NO_COLOR": "1"}
 
 
 def free_port() -> int:
