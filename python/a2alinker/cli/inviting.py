@@ -40,10 +40,14 @@ async def admit(agent: Agent, options: argparse.Namespace, output: Output, *, re
             if not renew:
                 raise
             if burnt > REPEATS:
-                output.event({"event": problem.code}, f"{problem} That was the last one: too many were burnt.")
+                output.event({"event": problem.code}, f"{_sentence(problem)} That was the last one: too many were burnt.")
                 return
-            output.event({"event": problem.code}, f"{problem} The next one:")
+            output.event({"event": problem.code}, f"{_sentence(problem)} The next one:")
         left = None if left is None else left - came
+
+
+def _sentence(problem: Exception) -> str:
+    return f"{str(problem).removesuffix('.')}."
 
 
 def _rights(options: argparse.Namespace) -> Rights:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import io
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+import a2alinker
 from a2alinker import exceptions
 from a2alinker.cli import exits
+from a2alinker.cli.inviting import admit
 from a2alinker.cli.output import Output, coloured, shown
 
 if TYPE_CHECKING:
@@ -75,3 +79,29 @@ def test_every_exception_has_an_exit_code_of_the_table() -> None:
     assert {codes[name] for name in ("PeerUnknown", "PeerGone", "SkillUnknown")} == {exits.NOBODY}
     assert {codes[name] for name in ("RemoteError", "CallRefused", "Refused", "NotPermitted")} == {exits.REFUSED}
     assert {codes[name] for name in ("CallTimeout", "Expired", "TimedOut")} == {exits.TIMED_OUT}
+
+
+@pytest.mark.parametrize(("burnt", "end"), [(1, " The next one:"), (4, " That was the last one: too many were burnt.")])
+async def test_what_is_said_of_a_burnt_code_is_sentences(burnt: int, end: str, capsys: pytest.CaptureFixture[str]) -> None:
+    class Burnt:
+        kind, uses, ttl, switchboard = "code", 1, 600.0, "wss://relay.example:7447"
+
+        async def joined(self) -> None:
+            raise exceptions.InviteBurnt("make a new one, and say it only to whom it is for")
+
+    class Inviter:
+        switchboard = "wss://relay.example:7447"
+
+        def __init__(self) -> None:
+            self.invites = 0
+
+        async def invite(self, **_: object) -> Burnt:
+            self.invites += 1
+            if self.invites > burnt:
+                raise exceptions.AgentClosed
+            return Burnt()
+
+    options = argparse.Namespace(uses=1, ticket=False, ttl=600.0, may_offer=None, may_admit=False, may_not_call=False)
+    with contextlib.suppress(exceptions.AgentClosed):
+        await admit(cast(a2alinker.Agent, Inviter()), options, Output(as_json=False), renew=True)
+    assert capsys.readouterr().err.splitlines()[-1] == "make a new one, and say it only to whom it is for." + end
