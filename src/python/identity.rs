@@ -57,6 +57,9 @@ impl IdentityFile {
 
 impl IdentityFile {
     fn open_checked(path: PathBuf, name: &str, founds: bool) -> Result<Self, Error> {
+        if path.as_os_str().is_empty() {
+            return Err(Error::Argument("identity is the path of an agent file, and not empty".to_owned()));
+        }
         // The process may go to another folder while the agent runs.
         let path = path::absolute(&path).map_err(|error| Error::Argument(format!("{}: {error}", path.display())))?;
         let file = match agent_file::read(&path)? {

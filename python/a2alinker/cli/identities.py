@@ -29,8 +29,10 @@ def alone_with(identity: str | None) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    beside = Path(identity)
-    beside = beside.with_name(f"{beside.name}.lock")
+    if not identity or Path(identity).is_dir():  # what is wrong with that is for others to say
+        yield
+        return
+    beside = f"{identity}.lock"
     try:
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:  # whether the agent file itself can be written is for others to say

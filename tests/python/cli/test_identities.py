@@ -5,6 +5,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from commands import PATIENCE, end, line, run, running, talk
 
 LOCAL = ("--listen", "127.0.0.1:0")
@@ -100,6 +102,19 @@ def test_a_host_comes_back_to_its_swarm(tmp_path: Path) -> None:
             while message["event"] != "message":
                 message = json.loads(line(host))
             assert (message["from"], message["body"]) == ("me", "hello")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"), [("/", "a folder or a device, not a file"), ("..", "a folder or a device, not a file"), ("", "not empty")]
+)
+def test_what_can_be_no_agent_file_is_said_in_one_line(file: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "within").mkdir()
+    monkeypatch.chdir(tmp_path / "within")
+    for command in (["host", "planner", *LOCAL], ["join", "coder", "--invite-stdin", "--switchboard", "ws://127.0.0.1:1"]):
+        done = run(*command, "--identity", file, stdin="7-lantern-paprika-walrus")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert said in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["within"]
 
 
 def test_what_an_agent_file_is_not_is_said_in_one_line(tmp_path: Path) -> None:
