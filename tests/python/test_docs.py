@@ -108,6 +108,15 @@ def test_each_attack_of_the_security_page_has_tests_that_exist() -> None:
     assert sorted({test for tests in named for test in tests} - defined) == []
 
 
+def test_models_that_nobody_could_run_fail() -> None:
+    run = subprocess.run(
+        [REPOSITORY / "tools/models"], capture_output=True, text=True, check=False, env={**os.environ, "PROVERIF": "/no/such/proverif"}
+    )
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "ProVerif isn't installed (https://proverif.inria.fr): the models were not run\n"
+
+
 def python_blocks(page: str) -> list[str]:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
