@@ -11,7 +11,7 @@ from network.inside import Puppet, pair
 from network.namespaces import Network, connects, listener
 
 LARGEST = (1 << 20) - 64  # bytes of a body whose encoding still fits into one message
-RECONNECT_LIMIT = 5.0  # seconds; below one is what it takes on a quiet machine
+RECONNECT_LIMIT = 1.0  # seconds; a fiftieth of one on a quiet machine
 
 
 @pytest.mark.parametrize("kind", ["ticket", "code"])
