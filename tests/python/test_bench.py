@@ -17,6 +17,7 @@ from a2alinker.bench.paths import Peers, Run
 from a2alinker.bench.results import Results, figure_of, measure, table
 from a2alinker.bench.workloads import WORKLOADS, Workload
 
+CLIENT_BYTES = 30 << 20  # that a client has at most over bare Python
 PAIRING_LIMIT = 10.0  # seconds; a tenth of one on a machine that has nothing else to do
 
 
@@ -74,7 +75,7 @@ def test_a_figure_has_the_unit_of_its_workload(name: str, expected: float) -> No
 def test_raw_runs_say_how_loaded_the_machine_was() -> None:
     results = asyncio.run(measure([Scripted("bare", [1.0])], ["one-way"], 1, 1.0))
 
-    written = json.loads(results.as_json())
+    written = json.loads(json.dumps(results.record()))
 
     assert written["machine"]["cpus"] >= 1
     assert {"path", "workload", "figure", "load", "messages", "seconds"} <= written["runs"][0].keys()
@@ -136,9 +137,13 @@ def test_without_nats_it_says_what_to_install(missing: str, monkeypatch: pytest.
 def test_figures_are_of_processes_that_import_and_join(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("a2alinker.bench.figures.IMPORTS", 1)
 
-    assert bench.main(["--figures"]) == 0
+    assert bench.main(["--figures", "--json"]) == 0
 
-    printed = capsys.readouterr().out
+    out, printed = capsys.readouterr()
+    figures = json.loads(out)
+    assert 0 < figures["import_asyncio"]["seconds"] < 60
+    assert figures["client_bytes"] > figures["bare_bytes"] > 1 << 20
+    assert figures["client_bytes"] - figures["bare_bytes"] <= CLIENT_BYTES
     for what in ("import asyncio, to compare", "import a2alinker", "  without bytecode of it"):
         assert re.search(rf"^{what} +\d+ ms median of 1, \d+ ms of processor$", printed, re.MULTILINE), printed
     memory = re.search(r"^client after 20 messages +([\d.]+) MiB over bare Python, which has ([\d.]+) MiB$", printed, re.MULTILINE)

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from a2alinker import demo
 from a2alinker.demo import analysis, evidence
 from a2alinker.demo.agents import comparisons, read_package, safe
 from a2alinker.demo.board import Board, Task
 from a2alinker.demo.evidence import FORMS, Searcher, Sight, patterns
-from a2alinker.demo.report import report
+from a2alinker.demo.report import record, report
 from a2alinker.demo.stage import AGENTS, Kill, Outcome, names_of
 from a2alinker.demo.tap import Recording, Tap, messages
 
@@ -252,6 +254,26 @@ def test_a_run_in_which_nothing_was_lost_and_nothing_seen_has_no_problems() -> N
 
     assert problems == []
     assert any("reviewer-2 (attempt 2)" in line for line in lines)
+
+
+def test_the_outcome_for_a_program_is_json() -> None:
+    told = json.loads(json.dumps(record(outcome(), ["something was lost"])))
+
+    assert told["problems"] == ["something was lost"]
+    assert told["tasks"] == {"measure_functions": {"planned": 1, "finished": 1}, "find_copies": {"planned": 1, "finished": 1}}
+    assert told["killed"] == {"worker": "reviewer-1", "skill": "find_copies", "path": "package/module.py", "done_by": "reviewer-2"}
+    assert told["switchboard"]["links"] == 1
+
+
+def test_with_json_the_demo_prints_nothing_else(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def play(source: Path, *, shows: bool) -> Outcome:
+        assert not shows
+        return outcome()
+
+    monkeypatch.setattr("a2alinker.demo.stage.play", play)
+
+    assert demo.main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["problems"] == []
 
 
 def test_a_name_in_what_the_switchboard_saw_is_a_problem() -> None:

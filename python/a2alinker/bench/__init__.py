@@ -16,12 +16,17 @@ runs of all paths take turns and the median of each is compared with the median 
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from .._processes import ProcessError
+from ..cli.exits import FAILED, Stop
+from ..cli.output import Output
+from ..cli.parser import Parser
 from .paths import BareRelay, Route, agents
 from .results import Results, measure, table
 from .workloads import WORKLOADS
@@ -30,9 +35,9 @@ BARE_RELAY = Path("target/release/examples/bare_relay")
 """Where `make bench` builds the bare relay, seen from the folder of the repository."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Returns what parses the arguments."""
-    made = argparse.ArgumentParser(prog="a2alinker bench", description=(__doc__ or "").splitlines()[0])
+    made = Parser(prog="a2alinker bench", description=(__doc__ or "").splitlines()[0])
     made.add_argument("--no-tls", action="store_true", help="leave the runs with TLS out")
     made.add_argument("--quick", action="store_true", help="one short run of each: shows that it works, not how fast it is")
     made.add_argument("--rounds", type=int, default=5, help="runs of each workload on each path (default: %(default)s)")
@@ -41,12 +46,22 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--bare", type=Path, default=BARE_RELAY, help="the bare relay's program (default: %(default)s, if it is there)")
     made.add_argument("--figures", action="store_true", help="measure import time and a client's memory instead")
     made.add_argument("--against", choices=["nats"], help="in the same rounds also NATS; needs: pip install 'a2alinker[bench]'")
-    made.add_argument("--json", type=Path, metavar="FILE", help="write every single run and the machine's load, - for standard output")
+    made.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write every single run and the machine's load; to standard output without FILE",
+    )
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark and prints the table."""
+    """Runs the benchmark and prints the table.
+
+    Raises:
+        Misuse: the arguments are wrong.
+    """
     options = parser().parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 1, 0.3
@@ -55,21 +70,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         if options.figures:
-            from .figures import figures
+            from .figures import figures, shown
 
-            print(*asyncio.run(figures()), sep="\n")
-            return 0
-        results = asyncio.run(run(options))
-    except ProcessError as failure:
-        print(f"a2alinker bench: {failure}", file=sys.stderr)
-        return 1
-    if options.json is not None:
-        text = results.as_json()
-        if str(options.json) == "-":
-            print(text)
+            measured = asyncio.run(figures())
+            print(*shown(measured), sep="\n", file=_table_of(options))
+            record = measured
         else:
-            options.json.write_text(text + "\n")
+            record = asyncio.run(run(options)).record()
+    except ProcessError as failure:
+        return Output(as_json=options.json is not None).problem(Stop(str(failure), FAILED, "process"))
+    if options.json == "-":
+        print(json.dumps(record))
+    elif options.json is not None:
+        Path(options.json).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _table_of(options: argparse.Namespace) -> TextIO:
+    """Where the table goes: out of the way of JSON."""
+    return sys.stderr if options.json == "-" else sys.stdout
 
 
 async def run(options: argparse.Namespace) -> Results:
@@ -79,7 +98,7 @@ async def run(options: argparse.Namespace) -> Results:
         ProcessError: messages were lost, or a process ended before its time.
     """
     workloads = options.workload or list(WORKLOADS)
-    out = sys.stderr if str(options.json) == "-" else sys.stdout
+    out = _table_of(options)
     routes: list[Route] = []
     yardsticks = []
     if options.bare.is_file():
@@ -105,7 +124,3 @@ async def run(options: argparse.Namespace) -> Results:
     if yardsticks:
         print("\nIn brackets: times the latency, or share of the rate, of the better bare relay in the same run.", file=out)
     return results
-
-
-if __name__ == "__main__":
-    sys.exit(main())

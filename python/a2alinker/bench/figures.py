@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import a2alinker
 
@@ -37,8 +37,8 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def figures() -> list[str]:
-    """Measures, and returns lines to print.
+async def figures() -> dict[str, Any]:
+    """Measures: seconds, and bytes of memory.
 
     Raises:
         ProcessError: a process ended before its time.
@@ -49,21 +49,37 @@ async def figures() -> list[str]:
         alone = await imports("asyncio", folder, bytecode=True)
         uncached = await imports("a2alinker", folder, bytecode=False)
         cached = await imports("a2alinker", folder, bytecode=True)
-    client, bare = await client_memory(), int(await printed("-c", BARE))
+    return {
+        "import_asyncio": alone,
+        "import": cached,
+        "import_without_bytecode": uncached,
+        "messages": MESSAGES,
+        "client_bytes": await client_memory(),
+        "bare_bytes": int(await printed("-c", BARE)),
+    }
+
+
+def shown(figures: dict[str, Any]) -> list[str]:
+    """Returns the figures as lines to print."""
+
+    def line(what: str, times: dict[str, float]) -> str:
+        return f"{what:<26}{times['seconds'] * 1e3:10.0f} ms median of {times['runs']}, {times['processor'] * 1e3:.0f} ms of processor"
+
+    client, bare = figures["client_bytes"] / 2**20, figures["bare_bytes"] / 2**20
     return [
-        f"import asyncio, to compare   {alone}",
-        f"import a2alinker             {cached}",
-        f"  without bytecode of it     {uncached}",
-        f"client after {MESSAGES} messages    {(client - bare) / 2**20:10.1f} MiB over bare Python, which has {bare / 2**20:.1f} MiB",
+        line("import asyncio, to compare", figures["import_asyncio"]),
+        line("import a2alinker", figures["import"]),
+        line("  without bytecode of it", figures["import_without_bytecode"]),
+        f"client after {figures['messages']} messages".ljust(26) + f"{client - bare:10.1f} MiB over bare Python, which has {bare:.1f} MiB",
     ]
 
 
-async def imports(module: str, folder: str, *, bytecode: bool) -> str:
+async def imports(module: str, folder: str, *, bytecode: bool) -> dict[str, float]:
     """The median time and processor time of an import from a folder, after one that may write bytecode there."""
     environment = {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "" if bytecode else "1"}
     runs = [(await printed("-c", TIMED_IMPORT, module, environment=environment)).split() for _ in range(IMPORTS + 1)]
-    wall, cpu = (median(float(run[column]) for run in runs[1:]) * 1e3 for column in (0, 1))
-    return f"{wall:10.0f} ms median of {IMPORTS}, {cpu:.0f} ms of processor"
+    wall, cpu = (median(float(run[column]) for run in runs[1:]) for column in (0, 1))
+    return {"seconds": wall, "processor": cpu, "runs": IMPORTS}
 
 
 async def client_memory() -> int:

@@ -1,6 +1,5 @@
 """Runs taken in turn, their medians, and the ratios to the bare relay."""
 
-import json
 import os
 import platform
 import time
@@ -27,10 +26,10 @@ class Results:
         figures = [run["figure"] for run in self.runs if (run["path"], run["workload"]) == (path, workload)]
         return median(figures) if figures else None
 
-    def as_json(self) -> str:
+    def record(self) -> dict[str, Any]:
         """Every run with the machine's load before it."""
         machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
-        return json.dumps({"machine": machine, "runs": self.runs}, indent=1)
+        return {"machine": machine, "runs": self.runs}
 
 
 async def measure(routes: Sequence[Route], workloads: Iterable[str], rounds: int, seconds: float) -> Results:

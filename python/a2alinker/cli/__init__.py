@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 
 from ..exceptions import A2ALinkerError
 from . import exits, parser
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code; wrong arguments end it with SystemExit(2). Without arguments they are the process's."""
     if arguments is not None:
         return _run(list(arguments))
+    _open_what_is_closed()
     code = _run(sys.argv[1:])
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         # Skills in threads, for whose answers nobody waits any more. The interpreter would wait for their end.
@@ -38,17 +40,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _open_what_is_closed() -> None:
+    """Python has None for an output that is closed from the start (`>&-`): what would be printed there has nowhere to go."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  until the process ends
+
+
 def _run(given: list[str]) -> int:
     output = Output(as_json="--json" in given)
     try:
         refuse_in_arguments(given)
         if given and given[0] in parser.DELEGATED:  # these have arguments of their own
             return int(import_module(f"a2alinker.{given[0]}").main(given[1:]) or 0)
-        options = parser.parser().parse_args(given)
+        options = parser.parse(given)
+        output = Output(as_json=options.json)
         module, _, function = options.run.partition(":")
         run: Callable[..., int] = getattr(import_module(f".{module}", __package__), function)
         with logged(output):
             return run(options, output)
+    except parser.Misuse as misuse:
+        if not output.as_json:
+            sys.stderr.write(misuse.usage)
+        raise SystemExit(output.problem(exits.Stop(str(misuse), exits.USAGE, "argument"))) from None
     except (A2ALinkerError, exits.Stop) as problem:
         return output.problem(problem)
     except KeyboardInterrupt:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from typing import Final, NoReturn, TypeAlias
 
+from ..invite import LONGEST_CODE
 from . import exits
 
 LISTEN: Final = "127.0.0.1:7447"
@@ -13,9 +15,37 @@ SHELLS: Final = ("bash", "zsh", "fish")
 PRIORITIES: Final = ("urgent", "high", "normal", "bulk")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Returns the parser. What it finds holds `run`: the module and function that do the work."""
-    whole = argparse.ArgumentParser(
+class Misuse(Exception):
+    """The arguments of a command are wrong."""
+
+    def __init__(self, command: argparse.ArgumentParser, text: str) -> None:
+        super().__init__(text)
+        self.usage = command.format_usage()
+
+
+class Parser(argparse.ArgumentParser):
+    """Leaves it to its caller to say what is wrong: a program that asked for JSON is told in JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises Misuse."""
+        raise Misuse(self, message)
+
+
+def parse(given: Sequence[str]) -> argparse.Namespace:
+    """Returns what the arguments say.
+
+    Raises:
+        Misuse: they are wrong.
+    """
+    options = parser().parse_args(given)
+    if "ticket" in options and not options.ticket and options.ttl > LONGEST_CODE:
+        options.command.error(f"argument --ttl: a code lives for {LONGEST_CODE:g} s at most: take --ticket for longer")
+    return options
+
+
+def parser() -> Parser:
+    """Returns the parser. What it finds holds `run`, the module and function that do the work, and `command`, the parser of that command."""
+    whole = Parser(
         prog="a2alinker",
         description="Links agents on different machines through a switchboard that can't read them.",
         epilog=exits.epilog(),
@@ -38,15 +68,13 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # it has no public name
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # it has no public name
 
 
-def _command(
-    commands: Commands, name: str, run: str, text: str, *parents: argparse.ArgumentParser, more: str = ""
-) -> argparse.ArgumentParser:
+def _command(commands: Commands, name: str, run: str, text: str, *parents: Parser, more: str = "") -> Parser:
     described = f"{text[0].upper()}{text[1:]}. {more}".strip()
-    made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=described, parents=[*parents, _output()])
-    made.set_defaults(run=run)
+    made = commands.add_parser(name, help=text, description=described, parents=[*parents, _output()])
+    made.set_defaults(run=run, command=made)
     return made
 
 
@@ -178,14 +206,14 @@ def _completions(commands: Commands) -> None:
 # -- what several commands take --
 
 
-def _output() -> argparse.ArgumentParser:
-    part = argparse.ArgumentParser(add_help=False)
+def _output() -> Parser:
+    part = Parser(add_help=False)
     part.add_argument("--json", action="store_true", help="print JSON objects, one a line, for a program")
     return part
 
 
-def _link() -> argparse.ArgumentParser:
-    part = argparse.ArgumentParser(add_help=False)
+def _link() -> Parser:
+    part = Parser(add_help=False)
     part.add_argument("--identity", metavar="FILE", help="the agent file: who the agent is, from run to run; made if it isn't there")
     group = part.add_argument_group("switchboard")
     group.add_argument(
@@ -196,8 +224,8 @@ def _link() -> argparse.ArgumentParser:
     return part
 
 
-def _admission() -> argparse.ArgumentParser:
-    part = argparse.ArgumentParser(add_help=False)
+def _admission() -> Parser:
+    part = Parser(add_help=False)
     group = part.add_argument_group(
         "invite", "From A2ALINKER_INVITE or one of these; on a terminal you are asked for it. Never an argument."
     )
@@ -207,14 +235,14 @@ def _admission() -> argparse.ArgumentParser:
     return part
 
 
-def _member() -> argparse.ArgumentParser:
-    part = argparse.ArgumentParser(add_help=False, parents=[_link(), _admission()])
+def _member() -> Parser:
+    part = Parser(add_help=False, parents=[_link(), _admission()])
     part.add_argument("--name", metavar="NAME", help="name of the agent that this command is (default: that of the agent file, or yours)")
     return part
 
 
-def _inviting() -> argparse.ArgumentParser:
-    part = argparse.ArgumentParser(add_help=False)
+def _inviting() -> Parser:
+    part = Parser(add_help=False)
     group = part.add_argument_group("what the invite grants")
     group.add_argument("--ticket", action="store_true", help="a ticket, long and to be pasted, instead of a code")
     group.add_argument("--uses", metavar="N", type=_uses, default=1, help="how many may join, or any (%(default)s); codes are for one each")
@@ -225,8 +253,8 @@ def _inviting() -> argparse.ArgumentParser:
     return part
 
 
-def _exchange() -> argparse.ArgumentParser:
-    part = argparse.ArgumentParser(add_help=False)
+def _exchange() -> Parser:
+    part = Parser(add_help=False)
     part.add_argument("--priority", choices=PRIORITIES, default="normal", help="urgent overtakes everything (%(default)s)")
     part.add_argument(
         "--wait", metavar="S", type=_seconds, default=10.0, help="seconds to wait until the other agent is there (%(default)g)"

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from statistics import quantiles
+from statistics import median, quantiles
+from typing import Any
 
 from .board import Board, Task
 from .evidence import FORMS, Search, Searcher, Sight
@@ -29,6 +30,21 @@ def report(outcome: Outcome) -> tuple[list[str], list[str]]:
         *_switchboard(outcome, seen, control),
     ]
     return lines, [*_lost(outcome), *_found(outcome, seen, control)]
+
+
+def record(outcome: Outcome, problems: list[str]) -> dict[str, Any]:
+    """Returns the outcome for a program. `problems` are those of the report."""
+    board, kill, sight = outcome.board, outcome.kill, Sight.of(outcome.recordings)
+    killed = kill and {"worker": kill.victim, "skill": kill.task.skill, "path": kill.task.path, "done_by": kill.task.worker}
+    return {
+        "problems": problems,
+        "seconds": round(board.elapsed, 3),
+        "files": len(board.lines),
+        "tasks": {skill: {"planned": planned, "finished": board.count(skill)} for skill, planned in board.planned.items()},
+        "killed": killed,
+        "latency_p50_us": {when: round(median(seconds) * 1e6, 1) for when, seconds in board.latencies.items() if seconds},
+        "switchboard": {"links": sight.links, "frames": sight.frames, "bytes_read": sight.bytes_read, "bytes_written": sight.bytes_written},
+    }
 
 
 def _files(board: Board) -> Iterator[str]:

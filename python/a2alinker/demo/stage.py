@@ -50,8 +50,8 @@ class Kill:
     share: float  # of the task, when the signal was sent
 
 
-async def play(source: Path) -> Outcome:
-    """Plays the demo once.
+async def play(source: Path, *, shows: bool = True) -> Outcome:
+    """Plays the demo once. `shows`: whether to draw what happens.
 
     Raises:
         ProcessError: a process ended before its time, or didn't start.
@@ -71,7 +71,8 @@ async def play(source: Path) -> Outcome:
             planner = agents["planner"] = await cast.enter_async_context(
                 agent(workspace, "planner", f"ws://127.0.0.1:{tap.port}", str(source))
             )
-            cast.callback(asyncio.create_task(redraw(display)).cancel)
+            if shows:
+                cast.callback(asyncio.create_task(redraw(display)).cancel)
             async for event in events(planner):
                 board.take(event)
                 if event["event"] == "ticket":
@@ -82,7 +83,8 @@ async def play(source: Path) -> Outcome:
                     kill = kill_if_at_work(agents, board, event)
                 elif event["event"] == "end":
                     break
-        display.update(final=True)
+        if shows:
+            display.update(final=True)
         recordings = list(tap.recordings)
         await evidence.plant("127.0.0.1", tap.port, planted(board))
     codes = {name: process.returncode or 0 for name, process in agents.items()}

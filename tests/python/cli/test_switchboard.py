@@ -92,6 +92,57 @@ def test_wrong_arguments_end_with_two(arguments: list[str], capsys: pytest.Captu
     assert "usage: a2alinker" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["send", "--json"], "required: TO"),
+        (["--json"], "required: COMMAND"),
+        (["host", "planner", "--json", "--ttl", "700"], "600 s at most: take --ticket"),
+        (["demo", "--json", "--nothing"], "--nothing"),
+        (["demo", "--json", "--source", "/no/such/folder"], "/no/such/folder"),
+        (["bench", "--rounds", "0", "--json"], "above 0"),
+    ],
+)
+def test_wrong_arguments_are_told_in_json_if_that_is_wanted(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    told = json.loads(err)
+    assert (out, told["error"], told["retryable"]) == ("", "argument", False)
+    assert text in told["text"]
+
+
+def test_what_follows_two_hyphens_is_no_option() -> None:
+    done = run("call", "--invite-file", "/no/such/file", "review", "--", "--json")
+    assert (done.returncode, done.stderr.partition(":")[0]) == (2, "a2alinker")
+
+
+@pytest.mark.parametrize("kind", ["host", "invite"])
+def test_a_code_for_longer_than_codes_live_is_refused_before_anything_is_linked(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([kind, *(["planner"] if kind == "host" else []), "--ttl", "700"])
+    assert "argument --ttl: a code lives for 600 s at most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_output_is_like_one_that_nobody_reads(closed: str) -> None:
+    script = f'"$0" -m a2alinker version {closed}; echo $?; "$0" -m a2alinker send {closed}; echo $?'
+    done = subprocess.run(["bash", "-c", script, sys.executable], capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if line.isdecimal()] == ["0", "2"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_switchboard_runs_without_an_output() -> None:
+    script = f'exec "$0" -m a2alinker switchboard {" ".join(LOCAL)} >&-'
+    with subprocess.Popen(["bash", "-c", script, sys.executable], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "restart changes the pin" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(10) == 0
+        assert "Traceback" not in process.stderr.read()
+
+
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["version"]) == 0
     assert capsys.readouterr().out == f"{a2alinker.__version__}\n"
