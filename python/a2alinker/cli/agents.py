@@ -33,15 +33,16 @@ _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(work: Coroutine[Any, Any, int], *, serves: bool = False) -> int:
+def run(work: Coroutine[Any, Any, int], *, serving: asyncio.Event | None = None) -> int:
     """Runs a command until it is done, or is asked to end, or nobody reads its output any more; returns the exit code.
 
-    serves: it runs until it is ended, so SIGINT and SIGTERM are how it is done. A second signal ends the process at once.
+    serving: of a command that runs until it is ended; set when it has begun to serve. From then on SIGINT and SIGTERM are how it is done, and
+        before they interrupt it, as any other command. A second signal ends the process at once.
     """
-    return asyncio.run(_under_signals(work, serves))
+    return asyncio.run(_under_signals(work, serving))
 
 
-async def _under_signals(work: Coroutine[Any, Any, int], serves: bool) -> int:
+async def _under_signals(work: Coroutine[Any, Any, int], serving: asyncio.Event | None) -> int:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
     reasons: list[int] = []
@@ -52,12 +53,15 @@ async def _under_signals(work: Coroutine[Any, Any, int], serves: bool) -> int:
             signal.signal(number, signal.SIG_DFL)
         task.cancel()
 
+    def end_by_signal(number: int) -> None:
+        end(exits.DONE if serving is not None and serving.is_set() else exits.SIGNALLED + number)
+
     def end_without_reader() -> None:
         loop.remove_reader(sys.stdout)
         end(exits.NO_READER)
 
     for number in _STOPPING:
-        handler = functools.partial(loop.call_soon_threadsafe, end, exits.DONE if serves else exits.SIGNALLED + number)
+        handler = functools.partial(loop.call_soon_threadsafe, end_by_signal, number)
         try:
             loop.add_signal_handler(number, handler)
         except NotImplementedError:  # Windows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from typing import Any
 
@@ -36,12 +37,15 @@ async def _send(options: argparse.Namespace, output: Output, body: Any) -> int:
 
 def recv(options: argparse.Namespace, output: Output) -> int:
     """Prints messages."""
-    return run(_recv(options, output), serves=options.count is None)
+    serving = asyncio.Event()
+    return run(_recv(options, output, serving), serving=serving)
 
 
-async def _recv(options: argparse.Namespace, output: Output) -> int:
+async def _recv(options: argparse.Namespace, output: Output, serving: asyncio.Event) -> int:
     async with member(options) as agent:
         output.talk(f"{agent.name} waits for messages. Ctrl-C ends it.")
+        if options.count is None:
+            serving.set()
         shown = await show(agent, output, count=options.count, quiet=options.timeout)
     if shown < (options.count or 1):
         raise exits.Stop(f"there were {shown} messages, and then none for {options.timeout:g} s", exits.TIMED_OUT, "timed_out")

@@ -20,7 +20,7 @@ NO_READER: Final = SIGNALLED + 13  # SIGPIPE, which Windows doesn't name
 INTERRUPTED: Final = SIGNALLED + signal.SIGINT
 
 TABLE: Final = (
-    (DONE, "done; also when a command that serves is ended by Ctrl-C or SIGTERM"),
+    (DONE, "done; also when a command that serves, and has begun to, is ended by Ctrl-C or SIGTERM"),
     (FAILED, "failed; `doctor` found something wrong"),
     (USAGE, "an argument, variable or file can't be used"),
     (LINK, "the switchboard can't be reached or isn't trusted, or the link was lost for good"),

@@ -20,15 +20,17 @@ _COLOURS: Final = {"linked": "good", "away": "warn", "gone": "faint"}
 
 def main(options: argparse.Namespace, output: Output) -> int:
     """Lists the other agents."""
-    return run(_peers(options, output), serves=options.watch)
+    serving = asyncio.Event()
+    return run(_peers(options, output, serving), serving=serving)
 
 
-async def _peers(options: argparse.Namespace, output: Output) -> int:
+async def _peers(options: argparse.Namespace, output: Output, serving: asyncio.Event) -> int:
     async with member(options) as agent:
         changes = agent.events()
         await asyncio.sleep(SETTLE)
         _list([peer for peer in agent.peers.values() if options.all or not peer.gone], output)
         if options.watch:
+            serving.set()
             async for event in changes:
                 if isinstance(event, PeerEvent):
                     record = {"event": event.what, **_record(event.peer)}

@@ -20,15 +20,17 @@ from .skills import load
 
 def host(options: argparse.Namespace, output: Output) -> int:
     """Founds a swarm, or resumes one, and hands out invites."""
-    return run(_host(options, output), serves=True)
+    serving = asyncio.Event()
+    return run(_host(options, output, serving), serving=serving)
 
 
 def join(options: argparse.Namespace, output: Output) -> int:
     """Joins a swarm and serves."""
-    return run(_join(options, output), serves=True)
+    serving = asyncio.Event()
+    return run(_join(options, output, serving), serving=serving)
 
 
-async def _host(options: argparse.Namespace, output: Output) -> int:
+async def _host(options: argparse.Namespace, output: Output, serving: asyncio.Event) -> int:
     skills = load(options.skills) if options.skills else []
     opening = open_host(
         options.name,
@@ -43,15 +45,17 @@ async def _host(options: argparse.Namespace, output: Output) -> int:
     with alone_with(options.identity):
         async with opening as agent:
             _greet(agent, output, "hosts a swarm")
+            serving.set()
             invites = [] if options.no_invite else [admit(agent, options, output, renew=True)]
             await _serve(agent, output, *invites)
     return 0
 
 
-async def _join(options: argparse.Namespace, output: Output) -> int:
+async def _join(options: argparse.Namespace, output: Output, serving: asyncio.Event) -> int:
     skills = load(options.skills) if options.skills else []
     async with member(options, skills, stdin=True) as agent:
         _greet(agent, output, "is in the swarm")
+        serving.set()
         await _serve(agent, output)
     return 0
 

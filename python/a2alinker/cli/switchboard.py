@@ -28,7 +28,8 @@ def main(options: argparse.Namespace, output: Output) -> int:
         plain=options.plain,
         behind_proxy=options.behind_proxy,
     )
-    return run(_run(switchboard, output, _remarks(options, key)), serves=True)
+    serving = asyncio.Event()
+    return run(_run(switchboard, output, _remarks(options, key), serving), serving=serving)
 
 
 def _remarks(options: argparse.Namespace, key: str | None) -> list[str]:
@@ -43,9 +44,10 @@ def _remarks(options: argparse.Namespace, key: str | None) -> list[str]:
     return remarks
 
 
-async def _run(switchboard: Switchboard, output: Output, remarks: list[str]) -> int:
+async def _run(switchboard: Switchboard, output: Output, remarks: list[str], serving: asyncio.Event) -> int:
     async with switchboard:
         output.data(switchboard.url, {"event": "listening", "url": switchboard.url, "pin": switchboard.pin})
+        serving.set()
         for remark in remarks:
             output.talk(remark)
         await asyncio.Event().wait()

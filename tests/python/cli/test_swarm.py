@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -228,3 +229,18 @@ def test_nobody_at_the_switchboard_is_code_three(swarm: Swarm) -> None:
     done = run("peers", "--invite-file", str(swarm.invite), "--switchboard", "wss://127.0.0.1:9", "--link-timeout", "0.5")
     assert (done.returncode, done.stdout) == (3, "")
     assert "next attempt" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("arguments", [["host", "planner"], ["join", "coder", "--invite-stdin"], ["recv", "--invite-stdin"]])
+def test_who_is_interrupted_before_it_is_in_the_swarm_says_so(arguments: list[str], number: signal.Signals, code: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+        with running(*arguments, "--switchboard", address, "--link-timeout", "60") as process:
+            if "--invite-stdin" in arguments:
+                assert process.stdin is not None
+                process.stdin.write("7-lantern-paprika-walrus\n")
+                process.stdin.flush()
+            connection, _ = silent.accept()
+            with connection:
+                assert end(process, number) == ("", "", code)
