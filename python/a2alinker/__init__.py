@@ -19,8 +19,8 @@ All names below are public, and nothing else is.
 """
 
 import logging
+from typing import TYPE_CHECKING
 
-from . import sync
 from ._core import __version__
 from .agent import Agent
 from .call import Call
@@ -177,5 +177,21 @@ __all__ = [
     "skill",
     "sync",
 ]
+
+if TYPE_CHECKING:
+    from . import sync
+else:
+
+    def __getattr__(name):
+        """Imports `a2alinker.sync` with its first use: most programs have a loop, and it would be a tenth of their import."""
+        if name != "sync":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+
+    def __dir__():
+        return sorted({*globals(), "sync"})
+
 
 logging.getLogger("a2alinker").addHandler(logging.NullHandler())

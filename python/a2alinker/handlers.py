@@ -9,7 +9,6 @@ import heapq
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _core
@@ -23,6 +22,8 @@ from .receipt import Moot
 from .skill import Skill
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from .agent import Agent
 
 WAITING: Final = 16  # calls of one skill that wait for a free slot; chosen: enough to keep workers busy, few enough to move on soon
@@ -159,6 +160,8 @@ class Desk:
     def threads(self) -> ThreadPoolExecutor:
         """Returns the pool, as many threads as calls may run."""
         if self.pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # not every agent has skills in threads
+
             self.pool = ThreadPoolExecutor(self.skill.concurrency, thread_name_prefix=f"a2alinker-{self.skill.name}")
         return self.pool
 

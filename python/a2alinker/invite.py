@@ -6,9 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import KW_ONLY, dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
 
 from . import _core
 from ._html import card
@@ -16,6 +14,8 @@ from ._loop import Event, Seam, Signal
 from .exceptions import ConfigurationError, InviteExpired, InviteRevoked, InviteUsed, NotReachable
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
     from .peer import Peer, Roster
 
 Kind = Literal["code", "ticket"]
@@ -251,11 +251,18 @@ def _is_reachable(address: str) -> bool:
     return host != "" and not is_local(address) and not (ip is not None and (ip.is_unspecified or ip.is_link_local))
 
 
+# The modules are imported by who invites, and by nobody else.
+
+
 def _host_of(address: str) -> str:
+    from urllib.parse import urlsplit
+
     return urlsplit(address if "//" in address else f"//{address}").hostname or ""
 
 
 def _ip_of(host: str) -> IPv4Address | IPv6Address | None:
+    from ipaddress import IPv6Address, ip_address
+
     try:
         ip = ip_address(host)
     except ValueError:

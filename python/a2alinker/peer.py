@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -39,6 +38,8 @@ class SkillDefinition:
     output: dict[str, Any] | None  # JSON Schema of the answer, None if anything may come
 
     def _repr_html_(self) -> str:
+        import json
+
         return card(
             f"Skill {self.name}", {"description": self.description, "input": json.dumps(self.input), "output": json.dumps(self.output)}
         )
@@ -301,6 +302,8 @@ def text_id(key: bytes) -> str:
 def _definition(skill: str, text: bytes) -> SkillDefinition:
     if not text:
         raise SkillUnknown(f"the peer no longer has the definition of {skill!r}", skill=skill)
+    import json
+
     try:
         given = json.loads(text)
         return SkillDefinition(str(given["name"]), str(given["description"]), given.get("input"), given.get("output"))

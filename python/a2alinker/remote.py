@@ -11,7 +11,6 @@ from .call import Call, Calls
 from .exceptions import BadAnswer, ConfigurationError, SkillUnknown
 from .outbox import check_ttl, lane_of
 from .peer import Peer, Roster
-from .schema import Mismatch, converter_of
 
 T = TypeVar("T")
 
@@ -141,6 +140,8 @@ async def _each(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]
 
 
 def _answer_as(skill: str, returns: Any) -> Callable[[Any], Any]:
+    from .schema import Mismatch, converter_of
+
     convert = converter_of(returns)
 
     def as_asked(value: Any) -> Any:

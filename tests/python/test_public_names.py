@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import a2alinker
 
 
@@ -20,7 +22,34 @@ def test_all_names_are_there_sorted_and_documented() -> None:
 def test_nothing_else_is_public() -> None:
     modules = {path.stem for path in Path(a2alinker.__path__[0]).iterdir()}
     others = {name for name in vars(a2alinker) if not name.startswith("_")} - set(a2alinker.__all__) - modules
-    assert others == {"logging"}
+    assert others == {"TYPE_CHECKING", "logging"}
+
+
+LOADED_WHEN_NEEDED = ("a2alinker.sync", "a2alinker._bridge", "a2alinker.schema", "a2alinker.signature", "ipaddress", "json", "urllib.parse")
+
+
+def test_what_not_every_program_needs_is_imported_with_its_first_use() -> None:
+    program = f"""
+import sys
+import a2alinker
+needless = set({LOADED_WHEN_NEEDED}) & sys.modules.keys()
+assert not needless, needless
+assert "sync" in dir(a2alinker)
+assert not hasattr(a2alinker, "nothing")
+assert callable(a2alinker.sync.host)
+from a2alinker import sync
+assert sync is a2alinker.sync
+a2alinker.skill(lambda text: text, name="shout")
+assert "a2alinker.schema" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    "statement", ["import a2alinker.sync as sync", "from a2alinker.sync import host", "from a2alinker import *; sync.host"]
+)
+def test_the_face_without_a_loop_is_imported_in_each_way(statement: str) -> None:
+    subprocess.run([sys.executable, "-c", statement], check=True)
 
 
 def test_public_methods_have_docstrings() -> None:

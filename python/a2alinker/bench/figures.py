@@ -43,16 +43,14 @@ async def figures() -> dict[str, Any]:
     Raises:
         ProcessError: a process ended before its time.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        # A copy, so that bytecode is where it should be and nowhere else.
-        shutil.copytree(Path(a2alinker.__file__).parent, Path(folder) / "a2alinker", ignore=shutil.ignore_patterns("__pycache__"))
-        alone = await imports("asyncio", folder, bytecode=True)
-        uncached = await imports("a2alinker", folder, bytecode=False)
-        cached = await imports("a2alinker", folder, bytecode=True)
+    with tempfile.TemporaryDirectory() as cached, tempfile.TemporaryDirectory() as uncached:
+        for folder in (cached, uncached):  # copies, so that bytecode is where it should be and nowhere else
+            shutil.copytree(Path(a2alinker.__file__).parent, Path(folder) / "a2alinker", ignore=shutil.ignore_patterns("__pycache__"))
+        alone, whole, compiled = await imports(("asyncio", cached, True), ("a2alinker", cached, True), ("a2alinker", uncached, False))
     return {
         "import_asyncio": alone,
-        "import": cached,
-        "import_without_bytecode": uncached,
+        "import": whole,
+        "import_without_bytecode": compiled,
         "messages": MESSAGES,
         "client_bytes": await client_memory(),
         "bare_bytes": int(await printed("-c", BARE)),
@@ -74,12 +72,21 @@ def shown(figures: dict[str, Any]) -> list[str]:
     ]
 
 
-async def imports(module: str, folder: str, *, bytecode: bool) -> dict[str, float]:
-    """The median time and processor time of an import from a folder, after one that may write bytecode there."""
-    environment = {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "" if bytecode else "1"}
-    runs = [(await printed("-c", TIMED_IMPORT, module, environment=environment)).split() for _ in range(IMPORTS + 1)]
-    wall, cpu = (median(float(run[column]) for run in runs[1:]) for column in (0, 1))
-    return {"seconds": wall, "processor": cpu, "runs": IMPORTS}
+async def imports(*kinds: tuple[str, str, bool]) -> list[dict[str, float]]:
+    """The median time and processor time of imports: which module, from which folder, and whether they may write bytecode there.
+
+    They take turns, so that all share what else the machine does. The first turn, which may write, doesn't count.
+    """
+    taken: list[list[tuple[float, float]]] = [[] for _ in kinds]
+    for _ in range(IMPORTS + 1):
+        for (module, folder, bytecode), times in zip(kinds, taken, strict=True):
+            environment = {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "" if bytecode else "1"}
+            wall, processor = (await printed("-c", TIMED_IMPORT, module, environment=environment)).split()
+            times.append((float(wall), float(processor)))
+    return [
+        {"seconds": median(wall for wall, _ in times[1:]), "processor": median(processor for _, processor in times[1:]), "runs": IMPORTS}
+        for times in taken
+    ]
 
 
 async def client_memory() -> int:
