@@ -466,7 +466,35 @@ async fn a_running_switchboard_has_no_file_open_and_no_child() {
     assert!(open_files(std::process::id()).0.contains(&key), "an open file would have been seen");
 }
 
+/// Ten thousand links of a release build cost half of it each (`make bench-links`).
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_idle_link_costs_a_switchboard_at_most_24_kib() {
+    const LIMIT: u64 = 24 * 1024;
+    let process = SwitchboardProcess::start(&[]);
+    let mut links = Vec::new();
+    let mut sizes = Vec::new();
+    // The first hundred pay for what all share.
+    for swarms in [1..=10, 11..=40] {
+        for (swarm, member) in swarms.flat_map(|swarm| (1..=10).map(move |member| (swarm, member))) {
+            links.push(Link::member(&process.url, &Swarm::new(swarm).member(member)).await);
+        }
+        sizes.push((links.len() as u64, proportional_set_size(process.id())));
+    }
+    let [(few, before), (many, after)] = sizes[..] else { panic!("it was measured twice") };
+    let each = after.saturating_sub(before) / (many - few);
+    assert!((1..=LIMIT).contains(&each), "{each} bytes for each link: {before} with {few}, {after} with {many}");
+}
+
 // Helpers.
+
+/// Returns how much memory a process has, in bytes.
+#[cfg(target_os = "linux")]
+fn proportional_set_size(process: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).expect("our child");
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("Linux 4.14 or later");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
 
 /// What a browser asks when it wants a WebSocket, without an end.
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
