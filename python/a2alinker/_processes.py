@@ -1,6 +1,7 @@
 """Processes of this package that the demo, the benchmark and the tests start and end: a switchboard, and Python programs on pipes.
 
-A terminal sends Ctrl-C to all of them. Who started them ends them then, so they don't get to see it.
+A terminal sends Ctrl-C to all of them. They don't get to see it: who started them ends them, and kills those whose work it breaks off, so that none
+complains that another is gone.
 """
 
 import asyncio
@@ -15,7 +16,6 @@ from typing import Any, Final
 LONGEST_LINE: Final = 16 << 20  # bytes of one line that such a process prints; chosen: far above a result with all its findings
 STARTING: Final = 20.0  # seconds that a process may take until it says that it is ready
 ENDING: Final = 5.0  # seconds that a process may take to end when it is asked to
-BREAKING_OFF: Final = 0.2  # seconds that it may take if what it does isn't wanted any more; chosen: five of them take a second
 
 
 class ProcessError(Exception):
@@ -48,34 +48,39 @@ async def start(program: str, *arguments: str, **options: Any) -> asyncio.subpro
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
-async def finish(process: asyncio.subprocess.Process, patience: float = ENDING) -> None:
+async def finish(process: asyncio.subprocess.Process) -> None:
     """Waits until a process that was asked to end has ended; one that takes too long is killed."""
     try:
-        await asyncio.wait_for(process.wait(), patience)
+        await asyncio.wait_for(process.wait(), ENDING)
     except TimeoutError:
-        process.kill()
+        kill(process)
         await process.wait()
+
+
+def kill(process: asyncio.subprocess.Process) -> None:
+    """Ends a process that may have ended already."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
 
 
 @contextlib.asynccontextmanager
 async def python(
     *arguments: str, environment: Mapping[str, str] | None = None, stderr: int | None = None, interruptible: bool = False
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Runs Python with pipes at its standard input and output; at the end closes the first and waits."""
+    """Runs Python with pipes at its standard input and output; at the end closes the first and waits. An exception kills it."""
     pipe = asyncio.subprocess.PIPE
     process = await (asyncio.create_subprocess_exec if interruptible else start)(
         sys.executable, *arguments, env={**os.environ, **(environment or {})}, stdin=pipe, stdout=pipe, stderr=stderr, limit=LONGEST_LINE
     )
-    patience = ENDING
     try:
         yield process
     except BaseException:
-        patience = BREAKING_OFF
+        kill(process)
         raise
     finally:
         assert process.stdin is not None  # a pipe was asked for
         process.stdin.close()
-        await finish(process, patience)
+        await finish(process)
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:

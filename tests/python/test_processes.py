@@ -15,8 +15,9 @@ import a2alinker
 from a2alinker import PeerGone
 from a2alinker._processes import python, switchboard
 from swarms import until
-from terminals import PROMPT, environment, play
+from terminals import environment, play
 
+AT_WORK = 1.0  # seconds of processor after which an agent has surely begun with what it is there for
 ENDED_WITHIN = 2.5  # seconds from Ctrl-C to the prompt; half a second on a machine that has nothing else to do
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -180,25 +181,46 @@ def test_ctrl_c_ends_a_command_of_several_processes_at_once_and_quietly(command:
     with play(tmp_path, variables, {}) as terminals:
         terminals.block(f"1$ a2alinker {command}; echo ended with $?")
         terminals.press("1", shown, "")
-        asyncio.run(until(lambda: len(commands_of(tmp_path)) >= processes, 30))
+        asyncio.run(until(lambda: len(processes_of(tmp_path)) >= processes, 30))
         terminals.press("1", "", "\x03")
         begin = time.monotonic()
         terminals.block("1> …ended with 130")
         took = time.monotonic() - begin
         told = terminals.history("1")
-        left = commands_of(tmp_path)
-    assert told.rstrip().endswith("ended with 130\n" + PROMPT.rstrip())
+        asyncio.run(until(lambda: processes_of(tmp_path) == []))
     assert "Traceback" not in told
     assert "Error" not in told
-    assert left == []
     assert took < ENDED_WITHIN
 
 
-def commands_of(mark: Path) -> list[str]:
-    """The command lines of the processes that have this mark in their environment, the shell aside."""
+@pytest.mark.parametrize(
+    ("command", "worker"),
+    [("demo", "agents reviewer"), ("bench --json --workload one-way --seconds 60 --bare none --no-tls", "peers sender")],
+)
+async def test_who_interrupts_the_first_process_alone_ends_all_of_them_at_work(command: str, worker: str, tmp_path: Path) -> None:
+    variables = {**os.environ, "TMPDIR": str(tmp_path), "A2L_TEST_MARK": str(tmp_path)}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "a2alinker", *command.split(), env=variables, stdout=pipe, stderr=pipe
+    )
+    await until(lambda: any(worker in line and seconds > AT_WORK for line, seconds in processes_of(tmp_path)), 40)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, told = await process.communicate()
+    took = time.monotonic() - begin
+    assert (process.returncode, b"Traceback" in told) == (130, False), told.decode()
+    assert took < ENDED_WITHIN
+    await until(lambda: processes_of(tmp_path) == [])
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240  one look at the disk
+
+
+def processes_of(mark: Path) -> list[tuple[str, float]]:
+    """The processes that have this mark in their environment, the shell aside: command line, and seconds of processor."""
     found = []
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if process.name.isdigit() and f"A2L_TEST_MARK={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return [command for command in found if "a2alinker" in command]
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                user, system = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+                found.append((command, (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")))
+    return [(command, seconds) for command, seconds in found if not command.startswith("bash ")]

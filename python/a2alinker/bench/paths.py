@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from .._processes import BREAKING_OFF, ENDING, ProcessError, finish, python, start, switchboard
+from .._processes import ProcessError, finish, kill, python, start, switchboard
 from .workloads import WORKLOADS, Workload
 
 GRACE = 30.0
@@ -111,16 +111,15 @@ class BareRelay:
     async def _start(self, *arguments: str, serves: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
         """Starts one role. Those that serve are told to end; the others end when they have said their result."""
         process = await start(*self._command, *arguments, stdout=asyncio.subprocess.PIPE)
-        patience = ENDING
         try:
             yield process
         except BaseException:
-            patience = BREAKING_OFF
+            kill(process)
             raise
         finally:
             if serves:
                 process.terminate()
-            await finish(process, patience)
+            await finish(process)
 
 
 @contextlib.asynccontextmanager

@@ -104,19 +104,21 @@ def has_doctests(source: str) -> bool:
 
 
 def run_doctests(folder: Path, path: str) -> Finding:
-    """Runs the examples of one module of the package in `folder`, in a process of its own, and counts them.
+    """Runs the examples of one module of the package in `folder`, in a process of its own that ends with this one, and counts them.
 
     Raises:
         OSError: the process can't be started.
     """
-    command = [sys.executable, "-I", "-c", _DOCTEST_PROGRAM, str(folder), path]
-    with tempfile.TemporaryDirectory() as scratch:  # where examples that write files may do so
+    life, ours = os.pipe()  # the second end is closed with this process, whatever ends it
+    command = [sys.executable, "-I", "-c", _DOCTEST_PROGRAM, str(folder), path, str(life)]
+    with os.fdopen(life, "rb"), os.fdopen(ours, "wb"), tempfile.TemporaryDirectory() as scratch:  # where examples may write files
         try:
             run = subprocess.run(
                 command,
                 cwd=scratch,
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
                 stdin=subprocess.DEVNULL,
+                pass_fds=[life],
                 capture_output=True,
                 text=True,
                 timeout=DOCTEST_SECONDS,
@@ -132,8 +134,14 @@ def run_doctests(folder: Path, path: str) -> Finding:
 
 
 _DOCTEST_PROGRAM = """
-import contextlib, doctest, importlib, importlib.util, io, json, sys
-folder, path = sys.argv[1:]
+import contextlib, doctest, importlib, importlib.util, io, json, os, sys, threading
+folder, path, life = sys.argv[1:]
+
+def end_with_the_tester():
+    os.read(int(life), 1)  # nothing ever comes but the end
+    os._exit(1)
+
+threading.Thread(target=end_with_the_tester, daemon=True).start()
 sys.path.insert(0, folder)
 parts = path.removesuffix(".py").split("/")
 if parts[-1] == "__init__":
