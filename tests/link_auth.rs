@@ -80,14 +80,15 @@ fn a_member_s_hello_has_its_pinned_bytes() {
     let body = HelloBody {
         features: Features(3),
         resume_token: Bytes::from_static(&[0xab, 0xcd, 0xef]),
+        received: 0x0102,
         ..body(&member(), Role::Member(chain.clone()))
     };
     let hello = sign_hello(&hex(CHALLENGE), &CONNECTION, &member(), body);
     let pinned = [
         hex(&format!("02 01 0000000000000003 01 01 {V} {MEMBER} 0003 abcdef 02")),
         chain.encode(),
-        hex("0000 9267ff9cf94339d67420bbb6db5e18d1d80273a32cdad20f6cd8cfc26573fce0
-             6e375741386e26666240d86053d3703b5121e7d316b7b967b8fa94b9540cf903"),
+        hex("000c 0001 0008 0000000000000102 ae9edcd63856d61ce4c2866cbd73cef1ce13c9a54ca9eb2fe613479b310b7c6e
+             60393619582c124d3898027d5902a98a576a94e699444b715dd3f1608d9f9601"),
     ]
     .concat();
     assert_eq!(hello.bytes()[..], pinned);
@@ -401,6 +402,7 @@ fn body(key: &LinkKeyPair, role: Role) -> HelloBody {
         routing: RoutingKey::from_bytes(*founder().public().as_bytes()),
         link_key: LinkKey::from_bytes(*key.public().as_bytes()),
         resume_token: Bytes::new(),
+        received: 0,
         role,
     }
 }

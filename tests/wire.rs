@@ -47,9 +47,42 @@ fn welcome_has_its_pinned_bytes() {
             ping_seconds: 20,
             grace_seconds: 120,
             resume_token: Bytes::from_static(&[0xaa, 0xbb]),
+            resumed: None,
+            boot: None,
         }),
         "03 01 0000000000000001 000001900000abcd 00 0014 0078 0002 aabb 0000",
     );
+}
+
+#[test]
+fn the_welcome_of_a_resumed_link_has_its_pinned_bytes() {
+    assert_server_frame(
+        ServerFrame::Welcome(Welcome {
+            version: 1,
+            features: Features(3),
+            wall: 0x0000_0190_0000_abcd,
+            binding: BindingKind::None,
+            ping_seconds: 20,
+            grace_seconds: 120,
+            resume_token: Bytes::from_static(&[0xaa, 0xbb]),
+            resumed: Some(0x0102),
+            boot: Some([0x66; 16]),
+        }),
+        "03 01 0000000000000003 000001900000abcd 00 0014 0078 0002 aabb
+         0020 0001 0008 0000000000000102 0002 0010 66666666666666666666666666666666",
+    );
+}
+
+#[test]
+fn the_frames_of_resume_and_parking_have_their_pinned_bytes() {
+    assert_client_frame(ClientFrame::LinkAck { received: 0x0102 }, "14 0000000000000102");
+    assert_server_frame(ServerFrame::Accepted { number: 0x0304 }, "22 0000000000000304");
+    assert_server_frame(
+        ServerFrame::Bounce(Bounce { number: 5, reason: BounceReason::MailboxFull, retry_after_ms: 1_000 }),
+        "21 0000000000000005 07 000003e8",
+    );
+    let resumed = LabelChanges { resumed: true, came: vec![label(0x11)], ..LabelChanges::default() };
+    assert_server_frame(ServerFrame::Labels(resumed), "20 02 0001 11111111111111111111111111111111 0000");
 }
 
 #[test]
@@ -63,7 +96,12 @@ fn reject_has_its_pinned_bytes() {
 #[test]
 fn labels_has_its_pinned_bytes() {
     assert_server_frame(
-        ServerFrame::Labels(LabelChanges { forget_others: true, came: vec![label(0x11), label(0x22)], went: vec![label(0x33)] }),
+        ServerFrame::Labels(LabelChanges {
+            forget_others: true,
+            resumed: false,
+            came: vec![label(0x11), label(0x22)],
+            went: vec![label(0x33)],
+        }),
         "20 01 0002 11111111111111111111111111111111 22222222222222222222222222222222 0001 33333333333333333333333333333333",
     );
 }
@@ -241,7 +279,8 @@ proptest! {
 
 #[test]
 fn the_largest_labels_frame_fits() {
-    let changes = LabelChanges { forget_others: true, came: vec![label(1); limits::LABELS_PER_FRAME], went: vec![] };
+    let changes =
+        LabelChanges { forget_others: true, came: vec![label(1); limits::LABELS_PER_FRAME], ..LabelChanges::default() };
     let frame = ServerFrame::Labels(changes);
     assert!(frame.encoded_len() <= limits::FRAME);
     assert_eq!(ServerFrame::decode(frame.encode()), Ok(frame));
@@ -444,12 +483,13 @@ fn hello() -> impl Strategy<Value = Hello> {
         any::<u32>().prop_map(|slot| Role::Guest { slot }),
         (any::<u64>(), 1usize..=2).prop_map(|(expiry, count)| Role::Member(chain(expiry, count))),
     ];
-    (any::<u64>(), any::<[u8; 32]>(), vec(any::<u8>(), 0..=64), role).prop_map(|(features, key, token, role)| {
+    (any::<(u64, u64)>(), any::<[u8; 32]>(), vec(any::<u8>(), 0..=64), role).prop_map(|((features, received), key, token, role)| {
         let body = HelloBody {
             features: Features(features),
             binding: BindingKind::None,
             routing: if matches!(role, Role::Guest { .. }) { RoutingKey::ZERO } else { RoutingKey::from_bytes(key) },
             link_key: LinkKey::from_bytes(key),
+            received: if token.is_empty() { 0 } else { received },
             resume_token: token.into(),
             role,
         };
@@ -472,6 +512,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         any::<u8>().prop_map(|reason| ClientFrame::Goodbye(GoodbyeReason::from_byte(reason))),
         any::<(u32, u64)>().prop_map(|(slot, expiry)| ClientFrame::OpenSlot { slot, expiry }),
         any::<u32>().prop_map(|slot| ClientFrame::CloseSlot { slot }),
+        any::<u64>().prop_map(|received| ClientFrame::LinkAck { received }),
     ]
 }
 
@@ -480,13 +521,24 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         let (version_min, version_max, features, wall) = numbers;
         ServerFrame::Challenge(Challenge { version_min, version_max, features: Features(features), wall, binding, nonce })
     });
-    let welcome =
-        (any::<(u8, u64, u64, u16, u16)>(), binding_kind(), vec(any::<u8>(), 0..=64)).prop_map(|(numbers, binding, token)| {
+    let extensions = any::<(Option<u64>, Option<[u8; 16]>)>();
+    let welcome = (any::<(u8, u64, u64, u16, u16)>(), binding_kind(), vec(any::<u8>(), 0..=64), extensions).prop_map(
+        |(numbers, binding, token, (resumed, boot))| {
             let (version, features, wall, ping_seconds, grace_seconds) = numbers;
-            let features = Features(features);
-            let resume_token = token.into();
-            ServerFrame::Welcome(Welcome { version, features, wall, binding, ping_seconds, grace_seconds, resume_token })
-        });
+            let (features, resume_token) = (Features(features), token.into());
+            ServerFrame::Welcome(Welcome {
+                version,
+                features,
+                wall,
+                binding,
+                ping_seconds,
+                grace_seconds,
+                resume_token,
+                resumed,
+                boot,
+            })
+        },
+    );
     let labels = || vec(any_label(), 0..40);
     prop_oneof![
         challenge,
@@ -495,11 +547,10 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
             ServerFrame::Reject(Reject { code: RejectCode::from_byte(code), retry_after_ms, text })
         }),
         data_frame().prop_map(ServerFrame::Data),
-        (any::<bool>(), labels(), labels()).prop_map(|(forget_others, came, went)| ServerFrame::Labels(LabelChanges {
-            forget_others,
-            came,
-            went
-        })),
+        (any::<(bool, bool)>(), labels(), labels()).prop_map(|((forget_others, resumed), came, went)| {
+            ServerFrame::Labels(LabelChanges { forget_others, resumed, came, went })
+        }),
+        any::<u64>().prop_map(|number| ServerFrame::Accepted { number }),
         any::<(u64, u8, u32)>().prop_map(|(number, reason, retry_after_ms)| {
             ServerFrame::Bounce(Bounce { number, reason: BounceReason::from_byte(reason), retry_after_ms })
         }),

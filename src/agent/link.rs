@@ -64,6 +64,8 @@ pub(super) enum LinkInput {
     Labels { came: Vec<Label>, gone: Vec<Label>, reset: bool },
     /// A frame could not be passed on.
     Bounced { origin: Origin, reason: BounceReason, retry_after: Duration },
+    /// A frame waits at the switchboard for its receiver.
+    Accepted { origin: Origin },
     /// Answer to `register`.
     Registered { mailbox: Label, status: RegisterStatus },
     /// Answer to `open_slot`.
@@ -354,6 +356,7 @@ impl Link {
                     routing: self.credentials.routing,
                     link_key: self.credentials.key.public(),
                     resume_token: Bytes::new(),
+                    received: 0,
                     role: self.credentials.role.clone(),
                 };
                 self.is_renewed = false;
@@ -376,6 +379,10 @@ impl Link {
             }
             (Phase::Up, ServerFrame::Bounce(Bounce { number, reason, retry_after_ms })) => match self.origin(number) {
                 Some(origin) => LinkInput::Bounced { origin, reason, retry_after: retry_after(retry_after_ms) },
+                None => LinkInput::Nothing,
+            },
+            (Phase::Up, ServerFrame::Accepted { number }) => match self.origin(number) {
+                Some(origin) => LinkInput::Accepted { origin },
                 None => LinkInput::Nothing,
             },
             (Phase::Up, ServerFrame::Registered { mailbox, status }) => LinkInput::Registered { mailbox, status },

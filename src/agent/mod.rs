@@ -336,9 +336,11 @@ impl Agent {
             }
             (LinkInput::Registered { mailbox, status }, Stage::Member(member)) => member.handle_registered(cx, mailbox, status),
             (LinkInput::SlotOpened { slot, status }, Stage::Member(member)) => member.handle_slot_opened(cx, slot, status),
+            (LinkInput::Accepted { .. }, Stage::Member(_)) => {}
             // What bounced of a joiner is sent again by its own timer.
             (
                 LinkInput::Labels { .. }
+                | LinkInput::Accepted { .. }
                 | LinkInput::Bounced { .. }
                 | LinkInput::Registered { .. }
                 | LinkInput::SlotOpened { .. },

@@ -74,12 +74,17 @@ impl<'a> Reader<'a> {
         self.limited(what, limit, length as usize)
     }
 
-    /// Skips `extensions`, checking that they are well-formed. Version 1 defines none.
+    /// Skips `extensions`, checking that they are well-formed.
     pub fn extensions(&mut self) -> Result<(), Error> {
+        self.each_extension(|_, _| Ok(()))
+    }
+
+    /// Hands type and value of each of the `extensions` to `take`, which leaves alone what it doesn't know.
+    pub fn each_extension(&mut self, mut take: impl FnMut(u16, Reader<'a>) -> Result<(), Error>) -> Result<(), Error> {
         let mut extensions = Reader::new(self.bytes16("extensions", usize::MAX)?);
         while !extensions.is_empty() {
-            extensions.u16()?;
-            extensions.bytes16("extension", usize::MAX)?;
+            let kind = extensions.u16()?;
+            take(kind, Reader::new(extensions.bytes16("extension", usize::MAX)?))?;
         }
         Ok(())
     }
@@ -205,9 +210,22 @@ impl Writer {
         self.u32(u32::try_from(bytes.len()).expect("a bytes32 fits its length prefix")).raw(bytes)
     }
 
-    /// Writes `extensions`, of which version 1 defines none.
+    /// Writes `extensions` without any.
     pub fn extensions(&mut self) -> &mut Self {
         self.u16(0)
+    }
+
+    /// Writes `extensions` with these types and values, in the order in which they are given.
+    ///
+    /// # Panics
+    /// If they are longer than 65,535 bytes together.
+    pub fn these_extensions(&mut self, extensions: &[(u16, &[u8])]) -> &mut Self {
+        let length: usize = extensions.iter().map(|(_, value)| 4 + value.len()).sum();
+        self.u16(u16::try_from(length).expect("extensions fit their length prefix"));
+        for (kind, value) in extensions {
+            self.u16(*kind).bytes16(value);
+        }
+        self
     }
 
     /// Returns what has been written.

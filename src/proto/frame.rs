@@ -19,10 +19,12 @@ pub(super) mod kind {
     pub const REGISTER: u8 = 0x11;
     pub const UNREGISTER: u8 = 0x12;
     pub const GOODBYE: u8 = 0x13;
+    pub const LINK_ACK: u8 = 0x14;
     pub const OPEN_SLOT: u8 = 0x16;
     pub const CLOSE_SLOT: u8 = 0x17;
     pub const LABELS: u8 = 0x20;
     pub const BOUNCE: u8 = 0x21;
+    pub const ACCEPTED: u8 = 0x22;
     pub const REPLACED: u8 = 0x23;
     pub const REGISTERED: u8 = 0x24;
     pub const SLOT_OPENED: u8 = 0x25;
@@ -106,6 +108,8 @@ codes! {
         Malformed = 5,
         /// Larger than [`limits::CONTROL_FRAME`] in lane 0.
         ControlTooLarge = 6,
+        /// The receiver isn't linked, and nothing more can wait for it.
+        MailboxFull = 7,
     }
 
     /// Why a side ends the link.
@@ -145,6 +149,10 @@ pub struct Welcome {
     pub grace_seconds: u16,
     /// To be shown on the next link, at most [`limits::RESUME_TOKEN`] bytes; empty if there is no resume.
     pub resume_token: Bytes,
+    /// The link goes on from an earlier one, on which so many of the client's Data frames were received; both directions count on.
+    pub resumed: Option<u64>,
+    /// Names the switchboard's life: another one has forgotten what it accepted. Random.
+    pub boot: Option<[u8; 16]>,
 }
 
 /// The link is refused, and closed.
@@ -162,6 +170,8 @@ pub struct Reject {
 pub struct LabelChanges {
     /// Whether all labels that aren't in `came` are to be forgotten.
     pub forget_others: bool,
+    /// Whether what was under way to the labels in `came` is kept, as their links were resumed.
+    pub resumed: bool,
     pub came: Vec<Label>,
     pub went: Vec<Label>,
 }
@@ -190,6 +200,10 @@ pub enum ClientFrame {
         mailbox: Label,
     },
     Goodbye(GoodbyeReason),
+    /// So many Data frames have been received: the switchboard needn't keep them for a resume.
+    LinkAck {
+        received: u64,
+    },
     /// Opens a slot for guests until `expiry`, Unix milliseconds, at most [`limits::SLOT_TIME`] ahead.
     OpenSlot {
         /// Which one; 0 for any.
@@ -218,6 +232,7 @@ impl ClientFrame {
                 fields("Unregister", &frame, |reader| Ok(Self::Unregister { mailbox: Label::from_bytes(reader.array()?) }))
             }
             kind::GOODBYE => fields("Goodbye", &frame, |reader| Ok(Self::Goodbye(GoodbyeReason::from_byte(reader.u8()?)))),
+            kind::LINK_ACK => fields("LinkAck", &frame, |reader| Ok(Self::LinkAck { received: reader.u64()? })),
             kind::OPEN_SLOT => {
                 fields("OpenSlot", &frame, |reader| Ok(Self::OpenSlot { slot: reader.u32()?, expiry: reader.u64()? }))
             }
@@ -235,6 +250,7 @@ impl ClientFrame {
             Self::Register { mailbox, expiry } => writer.u8(kind::REGISTER).raw(mailbox.as_bytes()).u64(*expiry),
             Self::Unregister { mailbox } => writer.u8(kind::UNREGISTER).raw(mailbox.as_bytes()),
             Self::Goodbye(reason) => writer.u8(kind::GOODBYE).u8(reason.to_byte()),
+            Self::LinkAck { received } => writer.u8(kind::LINK_ACK).u64(*received),
             Self::OpenSlot { slot, expiry } => writer.u8(kind::OPEN_SLOT).u32(*slot).u64(*expiry),
             Self::CloseSlot { slot } => writer.u8(kind::CLOSE_SLOT).u32(*slot),
             Self::Unknown { kind } => writer.u8(*kind),
@@ -250,6 +266,7 @@ impl ClientFrame {
             Self::Register { .. } => 1 + Label::LENGTH + 8,
             Self::Unregister { .. } => 1 + Label::LENGTH,
             Self::Goodbye(_) => 2,
+            Self::LinkAck { .. } => 1 + 8,
             Self::OpenSlot { .. } => 1 + 4 + 8,
             Self::CloseSlot { .. } => 1 + 4,
             Self::Unknown { .. } => 1,
@@ -266,6 +283,10 @@ pub enum ServerFrame {
     Data(DataFrame),
     Labels(LabelChanges),
     Bounce(Bounce),
+    /// The parkable Data frame of this number waits for its receiver.
+    Accepted {
+        number: u64,
+    },
     /// Another link of the same key took over; this one is closed.
     Replaced,
     Registered {
@@ -296,6 +317,7 @@ impl ServerFrame {
             kind::DATA => DataFrame::parse(frame).map(Self::Data),
             kind::LABELS => fields("Labels", &frame, |reader| LabelChanges::read(reader).map(Self::Labels)),
             kind::BOUNCE => fields("Bounce", &frame, |reader| Bounce::read(reader).map(Self::Bounce)),
+            kind::ACCEPTED => fields("Accepted", &frame, |reader| Ok(Self::Accepted { number: reader.u64()? })),
             kind::REPLACED => fields("Replaced", &frame, |_| Ok(Self::Replaced)),
             kind::REGISTERED => fields("Registered", &frame, |reader| {
                 let mailbox = Label::from_bytes(reader.array()?);
@@ -320,6 +342,7 @@ impl ServerFrame {
             Self::Reject(reject) => reject.write(writer.u8(kind::REJECT)),
             Self::Labels(changes) => changes.write(writer.u8(kind::LABELS)),
             Self::Bounce(bounce) => bounce.write(writer.u8(kind::BOUNCE)),
+            Self::Accepted { number } => drop(writer.u8(kind::ACCEPTED).u64(*number)),
             Self::Replaced => drop(writer.u8(kind::REPLACED)),
             Self::Registered { mailbox, status } => {
                 writer.u8(kind::REGISTERED).raw(mailbox.as_bytes()).u8(status.to_byte());
@@ -341,11 +364,16 @@ impl ServerFrame {
     pub fn encoded_len(&self) -> usize {
         match self {
             Self::Challenge(_) => 1 + Challenge::LENGTH,
-            Self::Welcome(welcome) => 1 + 1 + 8 + 8 + 1 + 2 + 2 + 2 + welcome.resume_token.len() + 2,
+            Self::Welcome(welcome) => {
+                let resumed = if welcome.resumed.is_some() { 4 + 8 } else { 0 };
+                let boot = if welcome.boot.is_some() { 4 + 16 } else { 0 };
+                1 + 1 + 8 + 8 + 1 + 2 + 2 + 2 + welcome.resume_token.len() + 2 + resumed + boot
+            }
             Self::Reject(reject) => 1 + 1 + 4 + 2 + cut(&reject.text, limits::REJECT_TEXT).len(),
             Self::Data(frame) => frame.bytes().len(),
             Self::Labels(changes) => 1 + 1 + 2 + 2 + (changes.came.len() + changes.went.len()) * Label::LENGTH,
             Self::Bounce(_) => 1 + 8 + 1 + 4,
+            Self::Accepted { .. } => 1 + 8,
             Self::Registered { .. } => 1 + Label::LENGTH + 1,
             Self::SlotOpened { .. } => 1 + 4 + 4 + 1,
             Self::Goodbye(_) => 2,
@@ -355,8 +383,12 @@ impl ServerFrame {
 }
 
 impl Welcome {
+    /// Types of its extensions.
+    const RESUMED: u16 = 1;
+    const BOOT: u16 = 2;
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let welcome = Self {
+        let mut welcome = Self {
             version: reader.u8()?,
             features: Features(reader.u64()?),
             wall: reader.u64()?,
@@ -364,14 +396,30 @@ impl Welcome {
             ping_seconds: reader.u16()?,
             grace_seconds: reader.u16()?,
             resume_token: Bytes::copy_from_slice(reader.bytes16("resume token", limits::RESUME_TOKEN)?),
+            resumed: None,
+            boot: None,
         };
-        reader.extensions()?;
+        reader.each_extension(|kind, mut value| match kind {
+            Self::RESUMED => {
+                welcome.resumed = Some(value.u64()?);
+                value.finish("resumed")
+            }
+            Self::BOOT => {
+                welcome.boot = Some(value.array()?);
+                value.finish("boot")
+            }
+            _ => Ok(()),
+        })?;
         Ok(welcome)
     }
 
     fn write(&self, writer: &mut Writer) {
         writer.u8(self.version).u64(self.features.0).u64(self.wall).u8(self.binding.to_byte());
-        writer.u16(self.ping_seconds).u16(self.grace_seconds).bytes16(&self.resume_token).extensions();
+        writer.u16(self.ping_seconds).u16(self.grace_seconds).bytes16(&self.resume_token);
+        let received = self.resumed.map(u64::to_be_bytes);
+        let resumed = received.as_ref().map(|received| (Self::RESUMED, &received[..]));
+        let boot = self.boot.as_ref().map(|boot| (Self::BOOT, &boot[..]));
+        writer.these_extensions(&resumed.into_iter().chain(boot).collect::<Vec<_>>());
     }
 }
 
@@ -390,16 +438,17 @@ impl Reject {
 
 impl LabelChanges {
     const FORGET_OTHERS: u8 = 0x01;
+    const RESUMED: u8 = 0x02;
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let flags = reader.u8()?;
         let came = read_labels(reader)?;
         let went = read_labels(reader)?;
-        Ok(Self { forget_others: flags & Self::FORGET_OTHERS != 0, came, went })
+        Ok(Self { forget_others: flags & Self::FORGET_OTHERS != 0, resumed: flags & Self::RESUMED != 0, came, went })
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.u8(u8::from(self.forget_others) * Self::FORGET_OTHERS);
+        writer.u8(u8::from(self.forget_others) * Self::FORGET_OTHERS | u8::from(self.resumed) * Self::RESUMED);
         write_labels(writer, &self.came);
         write_labels(writer, &self.went);
     }

@@ -132,8 +132,13 @@ pub struct HelloBody {
     pub link_key: LinkKey,
     /// From an earlier Welcome, or empty; at most [`limits::RESUME_TOKEN`] bytes.
     pub resume_token: Bytes,
+    /// How many Data frames were received on the link to be resumed; on the wire only beside a token.
+    pub received: u64,
     pub role: Role,
 }
+
+/// Type of the extension of a Hello that says how many Data frames were received.
+const RECEIVED: u16 = 1;
 
 impl HelloBody {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
@@ -157,8 +162,15 @@ impl HelloBody {
             GUEST => Role::Guest { slot: reader.u32()? },
             _ => return Err(Error::Malformed { what: "role" }),
         };
-        reader.extensions()?;
-        Ok(Self { features, binding, routing, link_key, resume_token, role })
+        let mut received = 0;
+        reader.each_extension(|kind, mut value| {
+            if kind == RECEIVED && !resume_token.is_empty() {
+                received = value.u64()?;
+                value.finish("received")?;
+            }
+            Ok(())
+        })?;
+        Ok(Self { features, binding, routing, link_key, resume_token, received, role })
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -181,7 +193,9 @@ impl HelloBody {
                 writer.u32(*slot);
             }
         }
-        writer.extensions();
+        let received = self.received.to_be_bytes();
+        let extensions: &[(u16, &[u8])] = if self.resume_token.is_empty() { &[] } else { &[(RECEIVED, &received)] };
+        writer.these_extensions(extensions);
     }
 }
 

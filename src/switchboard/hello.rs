@@ -101,6 +101,8 @@ impl Switchboard {
             ping_seconds: u16::try_from(self.config.ping_interval.as_secs()).unwrap_or(u16::MAX),
             grace_seconds: 0,
             resume_token: Bytes::new(),
+            resumed: None,
+            boot: None,
         };
         if let Some(link) = self.links.get_mut(id) {
             link.notices.push(ServerFrame::Welcome(welcome));

@@ -20,7 +20,7 @@ impl Switchboard {
             Ok(ClientFrame::CloseSlot { slot }) => self.handle_close_slot(id, slot),
             Ok(ClientFrame::Goodbye(_)) => self.end(id, None),
             Ok(ClientFrame::Unknown { .. }) => self.stats.unknown_kinds += 1,
-            Ok(ClientFrame::Data(_)) => {}
+            Ok(ClientFrame::Data(_) | ClientFrame::LinkAck { .. }) => {}
             Ok(ClientFrame::Hello(_)) => self.reject(id, RejectCode::Malformed, Duration::ZERO, "a second Hello"),
             Err(error) => self.reject(id, RejectCode::Malformed, Duration::ZERO, &error.to_string()),
         }

@@ -180,7 +180,7 @@ impl Swarm {
         let forget_others = walk.told.is_none();
         // A swarm whose labels fill a frame exactly gets an empty second one.
         walk.told = came.last().copied().or(walk.told);
-        (LabelChanges { forget_others, came, went: Vec::new() }, done)
+        (LabelChanges { forget_others, came, ..LabelChanges::default() }, done)
     }
 
     fn news(&self, view: &mut View, own: &Label) -> Option<LabelChanges> {

@@ -62,6 +62,7 @@ impl Swarm {
             routing: self.routing.public(),
             link_key: LinkKeyPair::from_seed(&[seed; 32]).public(),
             resume_token: Bytes::new(),
+            received: 0,
             role,
         }
     }

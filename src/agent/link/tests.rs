@@ -199,6 +199,8 @@ fn welcome() -> Welcome {
         ping_seconds: PING_SECONDS,
         grace_seconds: 0,
         resume_token: Bytes::new(),
+        resumed: None,
+        boot: None,
     }
 }
 

@@ -241,6 +241,7 @@ pub(super) fn member(seed: u8) -> HelloBody {
         routing: routing().public(),
         link_key: key(seed).public(),
         resume_token: Bytes::new(),
+        received: 0,
         role: Role::Member(chain(seed, LinkRights::default(), LATER)),
     }
 }
@@ -269,7 +270,7 @@ pub(super) fn went<const N: usize>(labels: [Label; N]) -> ServerFrame {
 }
 
 pub(super) fn forget_others_and<const N: usize>(labels: [Label; N]) -> LabelChanges {
-    LabelChanges { forget_others: true, came: labels.to_vec(), went: Vec::new() }
+    LabelChanges { forget_others: true, came: labels.to_vec(), ..LabelChanges::default() }
 }
 
 pub(super) fn forget_others_and_frame<const N: usize>(labels: [Label; N]) -> ServerFrame {

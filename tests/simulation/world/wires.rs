@@ -412,7 +412,7 @@ impl World {
                 let who = self.dice.within(0..self.seats.len() as u64) as usize;
                 let label = self.label(who);
                 let (came, went) = if self.dice.chance(500) { (vec![label], vec![]) } else { (vec![], vec![label]) };
-                ServerFrame::Labels(LabelChanges { forget_others: false, came, went })
+                ServerFrame::Labels(LabelChanges { came, went, ..LabelChanges::default() })
             }
         };
         self.lied = true;
