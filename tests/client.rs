@@ -29,7 +29,7 @@ fn a_request_is_answered() {
     let call = host.client.with(|core, now| core.agent.call(request(guest.id), now)).unwrap();
     host.client.flush();
     let Event::Request(incoming) = guest.until(|event| matches!(event, Event::Request(_))) else { unreachable!() };
-    guest.client.with(|core, now| core.agent.answer(incoming.token, content("answer"), true, 0, now)).unwrap();
+    guest.client.with(|core, now| core.agent.answer(incoming.token, content("answer"), true, 0, None, now)).unwrap();
     guest.client.flush();
     let answered = host.until(|event| matches!(event, Event::Answered { .. }));
     assert!(matches!(answered, Event::Answered { call: of, answer } if of == call && answer.content == content("answer")));

@@ -279,8 +279,7 @@ proptest! {
 
 #[test]
 fn the_largest_labels_frame_fits() {
-    let changes =
-        LabelChanges { forget_others: true, came: vec![label(1); limits::LABELS_PER_FRAME], ..LabelChanges::default() };
+    let changes = LabelChanges { forget_others: true, came: vec![label(1); limits::LABELS_PER_FRAME], ..LabelChanges::default() };
     let frame = ServerFrame::Labels(changes);
     assert!(frame.encoded_len() <= limits::FRAME);
     assert_eq!(ServerFrame::decode(frame.encode()), Ok(frame));
@@ -483,18 +482,20 @@ fn hello() -> impl Strategy<Value = Hello> {
         any::<u32>().prop_map(|slot| Role::Guest { slot }),
         (any::<u64>(), 1usize..=2).prop_map(|(expiry, count)| Role::Member(chain(expiry, count))),
     ];
-    (any::<(u64, u64)>(), any::<[u8; 32]>(), vec(any::<u8>(), 0..=64), role).prop_map(|((features, received), key, token, role)| {
-        let body = HelloBody {
-            features: Features(features),
-            binding: BindingKind::None,
-            routing: if matches!(role, Role::Guest { .. }) { RoutingKey::ZERO } else { RoutingKey::from_bytes(key) },
-            link_key: LinkKey::from_bytes(key),
-            received: if token.is_empty() { 0 } else { received },
-            resume_token: token.into(),
-            role,
-        };
-        sign_hello(&key, &Binding::Exporter(key), &LinkKeyPair::from_seed(&key), body)
-    })
+    (any::<(u64, u64)>(), any::<[u8; 32]>(), vec(any::<u8>(), 0..=64), role).prop_map(
+        |((features, received), key, token, role)| {
+            let body = HelloBody {
+                features: Features(features),
+                binding: BindingKind::None,
+                routing: if matches!(role, Role::Guest { .. }) { RoutingKey::ZERO } else { RoutingKey::from_bytes(key) },
+                link_key: LinkKey::from_bytes(key),
+                received: if token.is_empty() { 0 } else { received },
+                resume_token: token.into(),
+                role,
+            };
+            sign_hello(&key, &Binding::Exporter(key), &LinkKeyPair::from_seed(&key), body)
+        },
+    )
 }
 
 fn chain(expiry: u64, count: usize) -> LinkChain {

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from ._core import __version__
 from .agent import Agent
 from .call import Call
-from .context import Context
-from .events import Event, EventsMissed, LinkDown, LinkUp, MessageLost, NotSaved, PeerEvent
+from .context import Context, unprompted
+from .events import Event, EventsMissed, LinkDown, LinkUp, LoopStopped, MessageLost, NotSaved, PeerEvent
 from .exceptions import (
     A2ALinkerError,
     AgentClosed,
@@ -132,6 +132,7 @@ __all__ = [
     "LinkError",
     "LinkReplaced",
     "LinkUp",
+    "LoopStopped",
     "Message",
     "MessageLost",
     "NoEventLoop",
@@ -176,6 +177,7 @@ __all__ = [
     "join",
     "skill",
     "sync",
+    "unprompted",
 ]
 
 if TYPE_CHECKING:

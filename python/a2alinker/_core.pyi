@@ -21,6 +21,7 @@ __all__ = [
     "EVENT_JOINED",
     "EVENT_LINKED",
     "EVENT_LINK_LOST",
+    "EVENT_LOOP_STOPPED",
     "EVENT_MESSAGE",
     "EVENT_MOVED",
     "EVENT_NOT_SAVED",
@@ -63,15 +64,15 @@ EVENT_LINK_LOST: Final[int]  # (kind, error: Exception, retry_in: float) the lin
 EVENT_JOINED: Final[int]  # (kind,) membership is there and the link is up: host() and join() may return
 EVENT_CLOSED: Final[int]  # (kind, error: Exception | None) the agent is over: closed, replaced, or it could not join
 EVENT_PEER: Final[int]  # (kind, what: str, PeerInfo) what: "joined", "changed", "up", "down", "gone", "left"
-# (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, flags, headers: dict | None, message_id: bytes)
+# (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, budget: int | None, flags, headers: dict | None, message_id: bytes)
 EVENT_MESSAGE: Final[int]
-# (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, flags, headers, message_id, skill: str | None, attempt)
+# (kind, token, sender, body, lane, thread: bytes, expiry_ms, ttl_ms, depth, budget, flags, headers, message_id, skill: str | None, attempt)
 EVENT_REQUEST: Final[int]
 EVENT_CANCELLED: Final[int]  # (kind, token) the caller cancelled this request, or is gone
 EVENT_GAP: Final[int]  # (kind, sender, lane, thread: bytes) a message of this thread expired at its sender and will never come
 EVENT_RECEIPT: Final[int]  # (kind, token, state: int, reason: str) only for receipts that were watched
 EVENT_PROGRESS: Final[int]  # (kind, call, sender, body, message_id) a partial answer
-EVENT_ANSWER: Final[int]  # (kind, call, token, sender, body, lane, thread, depth, headers, message_id) the final answer
+EVENT_ANSWER: Final[int]  # (kind, call, token, sender, body, lane, thread, depth, budget, headers, message_id) the final answer
 EVENT_FAILED: Final[int]  # (kind, call, error: Exception) the call ended without an answer
 EVENT_MOVED: Final[int]  # (kind, call, peer: bytes, attempt: int) the call was given to this peer (the first time included)
 EVENT_DEFINITION: Final[int]  # (kind, token, definition: bytes) answer to describe(); empty: the peer doesn't know it
@@ -80,6 +81,7 @@ EVENT_INVITE: Final[int]
 EVENT_BURNT: Final[int]  # (kind, token, error: Exception) a code is over before its time
 EVENT_ADMITTED: Final[int]  # (kind, token, PeerInfo) somebody joined with this invite
 EVENT_NOT_SAVED: Final[int]  # (kind, text: str) the agent file could not be written; the core tries again
+EVENT_LOOP_STOPPED: Final[int]  # (kind, peer, thread: bytes, here: bool) messages that cause each other came to their limit
 EVENT_SPACE: Final[int]  # (kind,) the outbox was full and has room again
 
 FLAG_MAYBE_REPEATED: Final[int]
@@ -162,6 +164,7 @@ class Agent:
         peer_gone_after: float = 10.0,
         outbox_bytes: int | None = None,
         outbox_messages: int | None = None,
+        depth_max: int | None = None,
     ) -> Agent: ...
     @staticmethod
     def join(
@@ -175,6 +178,7 @@ class Agent:
         peer_gone_after: float = 10.0,
         outbox_bytes: int | None = None,
         outbox_messages: int | None = None,
+        depth_max: int | None = None,
     ) -> Agent: ...
     @property
     def id(self) -> bytes: ...
@@ -198,6 +202,7 @@ class Agent:
         ttl: float,
         until_done: bool,
         depth: int = 0,
+        budget: int | None = None,  # how many messages this one may cause, itself included
         headers: dict[str, object] | None = None,
         reply_to: bytes | None = None,  # id of the plain message that this one replies to
     ) -> Receipt: ...  # raises OutboxFull, BodyError, PeerUnknown, AgentClosed
@@ -209,6 +214,7 @@ class Agent:
         thread: bytes | None,
         ttl: float,
         depth: int = 0,
+        budget: int | None = None,
         headers: dict[str, object] | None = None,
     ) -> tuple[int, Receipt | None]: ...  # call token; None if the call failed at once, which EVENT_FAILED tells
     def call(
@@ -223,11 +229,13 @@ class Agent:
         timeout: float | None,
         progress_timeout: float | None,
         depth: int = 0,
+        budget: int | None = None,
     ) -> int: ...  # call token; raises SkillUnknown when nobody is known to have the skill
     def cancel(self, call: int) -> None: ...
     def call_receipt(self, call: int) -> Receipt | None: ...
     # To a request; the reply to a plain message is a send() with reply_to
-    def answer(self, token: int, body: object, final: bool, depth: int = 0) -> Receipt: ...
+    def answer(self, token: int, body: object, final: bool, depth: int = 0, budget: int | None = None) -> Receipt: ...
+    def stop_loop(self, peer: bytes, id: bytes, lane: int, thread: bytes) -> None: ...  # tells its sender that this message caused too much
     def refuse(self, token: int, code: int, type: str, text: str, retry_after: float = 0.0) -> None: ...
     def done(self, token: int) -> None: ...  # this plain message has been handled
     def consumed(self, messages: int) -> None: ...  # so many plain messages more were taken by the application: gives credit back

@@ -19,7 +19,7 @@ from .exceptions import ConfigurationError, TimedOut, Undelivered, WrongLoop
 from .handlers import Handlers
 from .invite import LONGEST_CODE, Invite, Invites, Kind, Rights, Terms, reachable
 from .message import Inbox, Message, Messages
-from .outbox import DEFAULT_TTL, Outbox, Priority, To, Until, check_thread, check_ttl, lane_of
+from .outbox import DEFAULT_TTL, Outbox, Priority, To, Until, check_budget, check_thread, check_ttl, lane_of
 from .peer import Peer, Peers, Roster
 from .receipt import Receipt
 from .remote import Choose, Remote
@@ -147,6 +147,7 @@ class Agent:
         ttl: float = DEFAULT_TTL,
         until: Until = "delivered",
         headers: dict[str, Any] | None = None,
+        budget: int | None = None,
     ) -> Receipt:
         """Sends a message, and returns when it is queued. Waits only while the outbox is full. Cancelled, it has sent nothing.
 
@@ -157,15 +158,21 @@ class Agent:
         ttl: seconds until the receiver must have it; then it is dropped, and the receipt says `expired`.
         until: `done` asks the receiver to say when it has handled the message.
         headers: a small dict for the receiver's program, up to 1 KiB encoded.
+        budget: how many messages may follow from this one, itself included, each sent while the one before is handled. By default only
+            their number in a row is limited, to 64 (`max_depth` of `host` and `join`).
+
+        What is sent in a handler or in the body of a loop over messages counts as caused by the message that is in hand there; see
+        `a2alinker.unprompted` for what isn't.
 
         Raises:
             PeerUnknown, AmbiguousPeer: `to` doesn't say whom.
+            TooDeep: messages that cause each other came to their limit. Whoever sent the one in hand is told, and both have a LoopStopped event.
             BodyError: the body can't be sent.
             ConfigurationError: another argument is wrong.
             OutboxFull: this body alone is larger than the outbox.
             AgentClosed, WrongLoop, NoEventLoop, Forked: the agent can't be used, or not from here.
         """
-        return await self._outbox.post_or_wait(to, body, priority, thread, ttl, until, headers)
+        return await self._outbox.post_or_wait(to, body, priority, thread, ttl, until, headers, budget)
 
     def send_nowait(
         self,
@@ -177,13 +184,14 @@ class Agent:
         ttl: float = DEFAULT_TTL,
         until: Until = "delivered",
         headers: dict[str, Any] | None = None,
+        budget: int | None = None,
     ) -> Receipt:
         """Sends a message without waiting. Arguments and exceptions are those of `send`.
 
         Raises:
             OutboxFull: too much waits to be sent. Of a message to several, it may have been queued for the first ones.
         """
-        return self._outbox.post(to, body, priority, thread, ttl, until, headers)
+        return self._outbox.post(to, body, priority, thread, ttl, until, headers, budget)
 
     def __aiter__(self) -> Messages:
         """Gives the messages and requests of other agents, urgent ones first: `async for message in agent`.
@@ -210,6 +218,7 @@ class Agent:
         ttl: float = DEFAULT_TTL,
         timeout: float | None = None,
         headers: dict[str, Any] | None = None,
+        budget: int | None = None,
     ) -> Call[Message]:
         """Sends a message that wants an answer: what the receiver gives to `message.reply`.
 
@@ -220,7 +229,9 @@ class Agent:
         self._seam.check()
         check_thread(thread)
         check_ttl(ttl)
-        return self._calls.request(self._roster.resolve(to), body, lane_of(priority), thread, ttl, timeout, headers)
+        if budget is not None:
+            check_budget(budget)
+        return self._calls.request(self._roster.resolve(to), body, lane_of(priority), thread, ttl, timeout, headers, budget)
 
     def call(
         self,
@@ -256,6 +267,7 @@ class Agent:
         timeout: float | None = ...,
         progress_timeout: float | None = ...,
         ttl: float = ...,
+        budget: int | None = ...,
     ) -> Remote[Any]: ...
     @overload
     def remote(
@@ -270,6 +282,7 @@ class Agent:
         timeout: float | None = ...,
         progress_timeout: float | None = ...,
         ttl: float = ...,
+        budget: int | None = ...,
     ) -> Remote[T]: ...
     def remote(
         self,
@@ -283,6 +296,7 @@ class Agent:
         timeout: float | None = None,
         progress_timeout: float | None = None,
         ttl: float = DEFAULT_TTL,
+        budget: int | None = None,
     ) -> Remote[Any]:
         """Returns a skill of the swarm as a function: `review = agent.remote("review"); await review(text)`.
 
@@ -292,6 +306,7 @@ class Agent:
         tags: only agents whose skill has all of these.
         timeout: seconds until the answer must be there. progress_timeout: seconds between signs of progress. None: as long as it takes.
         ttl: seconds until a worker must have the request.
+        budget: how many messages and calls may follow from each call, as in `send`.
         """
         return Remote(
             self._calls,
@@ -304,6 +319,7 @@ class Agent:
             timeout=timeout,
             progress_timeout=progress_timeout,
             ttl=ttl,
+            budget=budget,
             returns=returns,
         )
 
@@ -383,7 +399,7 @@ class Agent:
             raise TimedOut(f"no agent with the {f'skill {skill!r}' if skill else f'name {name!r}'} was linked within {timeout} s") from None
 
     def events(self) -> EventStream:
-        """Returns an iterator over what happens from here on: LinkUp, LinkDown, PeerEvent, MessageLost, NotSaved, EventsMissed."""
+        """Returns an iterator over what happens from here on: LinkUp, LinkDown, PeerEvent, MessageLost, LoopStopped, NotSaved, EventsMissed."""
         self._seam.check()
         return self._events.stream()
 

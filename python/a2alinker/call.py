@@ -12,8 +12,8 @@ from typing import Any, Final, Generic, TypeVar
 from . import _core
 from ._html import card
 from ._loop import Event, Seam, logger
-from .context import causal_depth
-from .exceptions import AlreadyConsumed, CallCancelled, CallTimeout, PartialAnswersLost
+from .context import cause, chain
+from .exceptions import AlreadyConsumed, CallCancelled, CallTimeout, PartialAnswersLost, TooDeep
 from .message import Message
 from .outbox import Outbox
 from .peer import Peer
@@ -230,12 +230,23 @@ class Calls:
         return len(self._by_token)
 
     def request(
-        self, to: Peer, body: Any, lane: int, thread: bytes | None, ttl: float, timeout: float | None, headers: dict[str, Any] | None
+        self,
+        to: Peer,
+        body: Any,
+        lane: int,
+        thread: bytes | None,
+        ttl: float,
+        timeout: float | None,
+        headers: dict[str, Any] | None,
+        budget: int | None,
     ) -> Call[Message]:
         """Starts a request to one peer, or raises OutboxFull."""
-        depth = causal_depth.get()
-        core = self.seam.core
-        token, _ = core.request(to.key, body, lane, thread, ttl, depth, headers)
+        event = cause.get()
+        try:
+            token, _ = self.seam.core.request(to.key, body, lane, thread, ttl, *chain(event, budget), headers)
+        except TooDeep:
+            self.outbox.stop(event)
+            raise
         call: Call[Message] = Call(self, "request", self._message)
         call.peer_id = to.key
         if timeout is not None:
@@ -253,14 +264,19 @@ class Calls:
         ttl: float,
         timeout: float | None,
         progress_timeout: float | None,
+        budget: int | None,
         convert: Callable[[Any], T] | None,
     ) -> Call[T]:
         """Starts a call of a skill, or raises SkillUnknown or OutboxFull."""
-        depth = causal_depth.get()
-        core = self.seam.core
+        event = cause.get()
         to_id = None if to is None else to.key
         among_ids = None if among is None else [peer.key for peer in among]
-        token = core.call(skill, args, kwargs, to_id, among_ids, lane, ttl, timeout, progress_timeout, depth)
+        causality = chain(event, budget)
+        try:
+            token = self.seam.core.call(skill, args, kwargs, to_id, among_ids, lane, ttl, timeout, progress_timeout, *causality)
+        except TooDeep:
+            self.outbox.stop(event)
+            raise
         call: Call[T] = Call(self, skill, _body_of if convert is None else lambda event: convert(event[4]))
         call.peer_id = to_id
         return self._start(call, token)
@@ -295,8 +311,8 @@ class Calls:
         return call
 
     def _message(self, event: Event) -> Message:
-        kind, _, token, sender, body, lane, thread, depth, headers, message_id = event
-        return Message(self.outbox, (kind, token, sender, body, lane, thread, 0, 0, depth, 0, headers, message_id))
+        kind, _, token, sender, body, lane, thread, depth, budget, headers, message_id = event
+        return Message(self.outbox, (kind, token, sender, body, lane, thread, 0, 0, depth, budget, 0, headers, message_id))
 
     def _find(self, token: int) -> Call[Any] | None:
         reference = self._by_token.get(token)

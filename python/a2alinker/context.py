@@ -1,8 +1,9 @@
-"""What a handler knows about the request that it serves, and the causal depth that its own messages inherit."""
+"""What a handler knows about the request that it serves, and what is counted of messages that cause each other."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,36 @@ if TYPE_CHECKING:
     from .message import Message
     from .peer import Peer
 
-# How many messages led to what this task or thread is doing: 0 for a program's own doing, one more than the request in a handler and in
-# what the handler starts. Whatever is sent carries it, and a reply one more than its message; the core refuses beyond 64. A loop over an
-# agent's messages doesn't set it: what a program sends between two messages needn't be caused by the first.
-causal_depth: ContextVar[int] = ContextVar("a2alinker_causal_depth", default=0)
+# The message that this task or thread handles: the event of a request in a handler and in what the handler starts, that of the message in hand
+# in the body of a loop over messages, None for a program's own doing. What is sent meanwhile counts as caused by it.
+cause: ContextVar[tuple[Any, ...] | None] = ContextVar("a2alinker_cause", default=None)
+
+# Where depth and budget stand in the events of messages and requests.
+DEPTH, BUDGET = 8, 9
+
+
+def chain(event: tuple[Any, ...] | None, budget: int | None = None) -> tuple[int, int | None]:
+    """Returns depth and budget of what this message causes, given the budget that the program sets."""
+    if event is None:
+        return 0, budget
+    left: int | None = event[BUDGET]
+    if left is not None:
+        budget = left - 1 if budget is None else min(budget, left - 1)
+    return event[DEPTH] + 1, budget
+
+
+@contextmanager
+def unprompted() -> Iterator[None]:
+    """What is sent inside isn't caused by the message that is being handled: `with a2alinker.unprompted(): await agent.send(...)`.
+
+    Agents that answer each other for ever are stopped after 64 messages that caused each other. A program that hands out one piece of work
+    after the other, each when the last is done, knows its own end and says so in this way.
+    """
+    before = cause.set(None)
+    try:
+        yield
+    finally:
+        cause.reset(before)
 
 
 class Context:

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from . import _core
 from ._loop import Event as CoreEvent
 from ._loop import Seam, Signal, logger
-from .exceptions import IdentityFileError
+from .exceptions import IdentityFileError, TooDeep
 from .outbox import PRIORITIES
 from .peer import Peer, Roster
 
@@ -55,6 +55,19 @@ class MessageLost:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopStopped:
+    """Messages that caused each other came to their limit, and the next one wasn't sent: two agents answer each other without end.
+
+    `error` is TooDeep. `here`: it was this agent that couldn't go on, and `error` was raised there; otherwise `peer` couldn't answer this one.
+    """
+
+    peer: Peer | None
+    thread: bytes | None
+    here: bool
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class NotSaved:
     """The agent file couldn't be written; `error` is an IdentityFileError.
 
@@ -71,7 +84,7 @@ class EventsMissed:
     count: int
 
 
-Event: TypeAlias = LinkUp | LinkDown | PeerEvent | MessageLost | NotSaved | EventsMissed
+Event: TypeAlias = LinkUp | LinkDown | PeerEvent | MessageLost | LoopStopped | NotSaved | EventsMissed
 
 
 class EventStream:
@@ -127,6 +140,7 @@ class Events:
         seam.on(_core.EVENT_LINKED, self._on_linked)
         seam.on(_core.EVENT_LINK_LOST, self._on_link_lost)
         seam.on(_core.EVENT_GAP, self._on_gap)
+        seam.on(_core.EVENT_LOOP_STOPPED, self._on_loop_stopped)
         seam.on(_core.EVENT_NOT_SAVED, self._on_not_saved)
         roster.on_change(lambda what, peer: self._tell(PeerEvent(what, peer)))  # type: ignore[arg-type]
         seam.at_end(self._end)
@@ -157,6 +171,15 @@ class Events:
     def _on_gap(self, event: CoreEvent) -> None:
         _, sender, lane, thread = event
         self._tell(MessageLost(self._roster.find(sender), PRIORITIES[lane], thread or None))
+
+    def _on_loop_stopped(self, event: CoreEvent) -> None:
+        _, sender, thread, here = event
+        peer = self._roster.find(sender)
+        name = peer.name if peer else "a peer that has left"
+        end = "this agent's next message was not sent" if here else "the last message has no answer"
+        error = TooDeep(f"{name} and this agent answered each other until the limit was reached, and {end}")
+        logger.warning("a loop was stopped: %s", error)
+        self._tell(LoopStopped(peer, thread if any(thread) else None, here, error))
 
     def _on_not_saved(self, event: CoreEvent) -> None:
         error = IdentityFileError(event[1], path=self._identity)

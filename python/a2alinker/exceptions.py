@@ -381,7 +381,11 @@ class PeerBusy(CallError, code="peer_busy", retryable=True):
 
 
 class TooDeep(CallError, RecursionError, code="too_deep"):
-    """Messages caused by messages reached the limit of 64: most likely agents call each other in a circle."""
+    """Messages caused by messages reached their limit: most likely agents answer or call each other in a circle.
+
+    64 in a row unless `host` and `join` were told otherwise by `max_depth`, or fewer by a `budget`. What isn't caused by the message in hand is
+    sent inside `with a2alinker.unprompted():`.
+    """
 
 
 class Unsupported(CallError, code="unsupported"):

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from . import _core
 from ._loop import Event, Seam, logger, running_loop
 from .call import PARTIAL_BYTES, size_of
-from .context import READY, Context, causal_depth
-from .exceptions import AgentClosed, BadArguments, BodyError, CallRefused, ConfigurationError, OutboxFull
-from .message import ATTEMPT, BODY, DEPTH, LANE, SKILL, TOKEN, Inbox, Message
+from .context import READY, Context, cause, chain
+from .exceptions import AgentClosed, BadArguments, BodyError, CallRefused, ConfigurationError, OutboxFull, TooDeep
+from .message import ATTEMPT, BODY, LANE, SKILL, TOKEN, Inbox, Message
 from .outbox import Outbox, Refusal
 from .receipt import Moot
 from .skill import Skill
@@ -73,9 +73,9 @@ class Work:
         return self._event[TOKEN]  # type: ignore[no-any-return]
 
     @property
-    def depth(self) -> int:
-        """The causal depth of what the handler sends."""
-        return self._event[DEPTH] + 1  # type: ignore[no-any-return]
+    def event(self) -> Event:
+        """The core's event, which says what the request may cause."""
+        return self._event
 
     @property
     def attempt(self) -> int:
@@ -123,7 +123,7 @@ class Work:
             self._unconfirmed_bytes -= size
 
     def _post(self, body: Any) -> None:
-        receipt = self._handlers.outbox.answer(self.token, body, False, self.depth)
+        receipt = self._handlers.outbox.answer(self.token, body, False, *chain(self._event))
         size = size_of(body)
         self._unconfirmed.append((receipt, size))
         self._unconfirmed_bytes += size
@@ -288,7 +288,7 @@ class Handlers:
 
     async def _serve(self, desk: Desk, work: Work) -> None:
         """Runs the handler and sends its answer."""
-        causal_depth.set(work.depth)
+        cause.set(work.event)
         skill = desk.skill
         limit = asyncio.timeout(skill.timeout)
         try:
@@ -335,7 +335,7 @@ class Handlers:
 
     def _answer(self, work: Work, answer: Any) -> None:
         try:
-            self.outbox.answer(work.token, answer, True, work.depth)
+            self.outbox.answer(work.token, answer, True, *chain(work.event))
             self.seam.flush_soon()
         except BodyError as problem:
             logger.error("the answer of skill %s can't be sent: %s", work.skill.name, problem)
@@ -348,6 +348,8 @@ class Handlers:
         match problem:
             case CallRefused():
                 self._refuse(work.token, Refusal.REFUSED, str(problem), retry_after=problem.retry_after)
+            case TooDeep():
+                self._refuse(work.token, Refusal.TOO_DEEP, str(problem))
             case BodyError():
                 logger.error("a partial answer of skill %s can't be sent: %s", work.skill.name, problem)
                 self._refuse(work.token, Refusal.RESULT, str(problem))

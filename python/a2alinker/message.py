@@ -12,13 +12,14 @@ from typing import Any, Final, NoReturn
 from . import _core
 from ._html import card
 from ._loop import Event, Seam
-from .exceptions import AlreadyConsumed, OutboxFull, PeerUnknown, UsageError
+from .context import cause, chain
+from .exceptions import AlreadyConsumed, OutboxFull, PeerUnknown, TooDeep, UsageError
 from .outbox import DEFAULT_TTL, PRIORITIES, Outbox, Priority, Refusal
 from .peer import Peer, text_id
 from .receipt import Receipt
 
 # Where things stand in the events of messages and requests.
-TOKEN, SENDER, BODY, LANE, THREAD, EXPIRY_MS, TTL_MS, DEPTH, FLAGS, HEADERS, MESSAGE_ID, SKILL, ATTEMPT = range(1, 14)
+TOKEN, SENDER, BODY, LANE, THREAD, EXPIRY_MS, TTL_MS, _DEPTH, _BUDGET, FLAGS, HEADERS, MESSAGE_ID, SKILL, ATTEMPT = range(1, 15)
 
 PLAIN: Final = _core.EVENT_MESSAGE
 WANTS_DONE: Final = _core.FLAG_WANTS_DONE
@@ -100,14 +101,14 @@ class Message:
     async def reply(self, body: Any) -> Receipt:
         """Answers: with the final answer to a request, or with a message to the sender. The message counts as handled.
 
-        A reply counts one level deeper than its message, so that agents that answer each other for ever come to an end after 64. Waits
+        A reply is caused by its message, so that agents that answer each other for ever come to an end (see `Agent.send`). Waits
         only while the outbox is full. Cancelled, it has sent nothing. An answer that the sender no longer waits for is dropped, and
         its receipt says `failed`.
 
         Raises:
             UsageError: it was answered or refused before.
             BodyError: the value can't be sent.
-            TooDeep: it answers an answer to an answer, 64 times.
+            TooDeep: it answers an answer to an answer, 64 times, or as often as a `budget` allows.
             AgentClosed, WrongLoop, Forked: as for `Agent.send`.
         """
         receipt = await self._answer(body, final=True)
@@ -134,6 +135,11 @@ class Message:
         self._outbox.core.refuse(self._event[TOKEN], Refusal.REFUSED, "", reason, retry_after)
 
     @property
+    def event(self) -> Event:
+        """The core's event, which says what this message may cause."""
+        return self._event
+
+    @property
     def token(self) -> int:
         """The core's name for it."""
         return self._event[TOKEN]  # type: ignore[no-any-return]
@@ -158,7 +164,11 @@ class Message:
         event = self._event
         thread = None if event[THREAD] == NO_THREAD else event[THREAD]
         outbox = self._outbox
-        core = outbox.core.send(event[SENDER], body, event[LANE], thread, DEFAULT_TTL, False, event[DEPTH] + 1, None, event[MESSAGE_ID])
+        try:
+            core = outbox.core.send(event[SENDER], body, event[LANE], thread, DEFAULT_TTL, False, *chain(event), None, event[MESSAGE_ID])
+        except TooDeep:
+            outbox.stop(event)
+            raise
         outbox.seam.flush_soon()
         return Receipt(outbox, core, event[SENDER], until_done=False)
 
@@ -212,7 +222,7 @@ class Request(Message):
         event = self._event
         if final:
             self._inbox.forget(event[TOKEN])
-        return self._outbox.answer_to(event[SENDER], event[TOKEN], body, final, event[DEPTH] + 1)
+        return self._outbox.answer_to(event[SENDER], event[TOKEN], body, final, *chain(event))
 
     def _refuse(self, reason: str, retry_after: float) -> None:
         self._inbox.forget(self._event[TOKEN])
@@ -241,7 +251,7 @@ class Inbox:
         self._handled = 0  # messages that the core hasn't heard of
         self._early: list[int] = []  # a heap: tokens of messages that were handled before older ones
         self._waiter: asyncio.Future[None] | None = None
-        self._reader: Messages | None = None
+        self._reader: object = None  # the key of the iterator that reads; the iterator itself ends with its loop
         self._requests: dict[int, weakref.ref[Request]] = {}  # those that the program has taken and not answered
         seam.on(_core.EVENT_MESSAGE, self.put)
         seam.at_end(self.wake)
@@ -280,12 +290,13 @@ class Inbox:
         """Returns an iterator, which takes the place of one that doesn't wait."""
         if self._waiter is not None and not self._waiter.done():
             raise AlreadyConsumed
-        self._reader = Messages(self)
-        return self._reader
+        reader = Messages(self)
+        self._reader = reader.key
+        return reader
 
     def take(self, reader: Messages) -> Message | None:
         """Returns the next message, if there is one. The one before it counts as handled."""
-        if reader is not self._reader:
+        if reader.key is not self._reader:
             raise AlreadyConsumed
         urgent = self._urgent
         queue = urgent or self._rest
@@ -334,18 +345,35 @@ class Inbox:
 
 
 class Messages:
-    """The iterator behind `async for message in agent`. Cancelling it while it waits loses no message."""
+    """The iterator behind `async for message in agent`. Cancelling it while it waits loses no message.
 
-    __slots__ = ("_inbox",)
+    In the body of the loop the message in hand counts as the cause of what is sent there; when the loop asks for the next one, or is left, it no
+    longer does.
+    """
+
+    __slots__ = ("_before", "_event", "_inbox", "key")
 
     def __init__(self, inbox: Inbox) -> None:
+        self.key = object()
         self._inbox = inbox
+        self._before = cause.get()
+        self._event: Event | None = None
 
     def __aiter__(self) -> Messages:
         return self
 
     async def __anext__(self) -> Message:
         while (message := self._inbox.take(self)) is None:
+            self._let_go()
             if not await self._inbox.wait():
                 raise StopAsyncIteration
+        self._event = message.event
+        cause.set(self._event)
         return message
+
+    def _let_go(self) -> None:
+        if self._event is not None and cause.get() is self._event:
+            cause.set(self._before)
+
+    def __del__(self) -> None:
+        self._let_go()  # a loop that is left drops its iterator there and then

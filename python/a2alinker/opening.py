@@ -22,6 +22,8 @@ TIMEOUT: Final = 30.0  # seconds for host() and join(); a slow network needs som
 PEER_GONE_AFTER: Final = 10.0  # seconds
 OUTBOX_BYTES: Final = 64 << 20
 OUTBOX_MESSAGES: Final = 100_000
+MAX_DEPTH: Final = 64  # messages; as the core has it
+DEEPEST: Final = 0xFFFF  # from the protocol
 LEAST_OUTBOX_BYTES: Final = 2 << 20  # twice the largest body
 MOST_SWITCHBOARDS: Final = 8  # what an invite has room for
 
@@ -68,6 +70,7 @@ def host(
     peer_gone_after: float = PEER_GONE_AFTER,
     outbox_bytes: int = OUTBOX_BYTES,
     outbox_messages: int = OUTBOX_MESSAGES,
+    max_depth: int = MAX_DEPTH,
 ) -> Opening:
     """Founds a swarm and gives its first agent.
 
@@ -85,6 +88,7 @@ def host(
     ca_file: a PEM file of certificate authorities to trust instead of the system's.
     peer_gone_after: seconds without a link after which a peer counts as gone, and calls move to others.
     outbox_bytes, outbox_messages: how much may wait to be sent or confirmed; `send` waits beyond it.
+    max_depth: how many messages in a row, each sent while the one before was handled, may lead to what this agent sends.
 
     Without `identity` the swarm ends with the process of its founder: nobody can join later, but those who are in it can go on.
 
@@ -98,7 +102,7 @@ def host(
 
     async def open_() -> Agent:
         current_loop()
-        _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
+        _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages, max_depth)
         offered = _skills(skills)
         own: Switchboard | None = None
         file = await _identity(identity, name, founds=True)
@@ -118,6 +122,7 @@ def host(
                 peer_gone_after=peer_gone_after,
                 outbox_bytes=outbox_bytes,
                 outbox_messages=outbox_messages,
+                depth_max=max_depth,
             )
             return await _opened(core, offered, told, own, timeout, file)
         except BaseException:
@@ -140,6 +145,7 @@ def join(
     peer_gone_after: float = PEER_GONE_AFTER,
     outbox_bytes: int = OUTBOX_BYTES,
     outbox_messages: int = OUTBOX_MESSAGES,
+    max_depth: int = MAX_DEPTH,
 ) -> Opening:
     """Joins a swarm.
 
@@ -163,7 +169,7 @@ def join(
 
     async def open_() -> Agent:
         current_loop()
-        _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages)
+        _check(name, timeout, peer_gone_after, outbox_bytes, outbox_messages, max_depth)
         offered = _skills(skills)
         file = await _identity(identity, name, founds=False)
         secret = _secret(invite, required=file is None)
@@ -182,6 +188,7 @@ def join(
             peer_gone_after=peer_gone_after,
             outbox_bytes=outbox_bytes,
             outbox_messages=outbox_messages,
+            depth_max=max_depth,
         )
         agent = await _opened(core, offered, addresses, None, timeout, file)
         if is_code:
@@ -235,7 +242,7 @@ async def _opened(
     return agent
 
 
-def _check(name: object, timeout: float, peer_gone_after: float, outbox_bytes: int, outbox_messages: int) -> None:
+def _check(name: object, timeout: float, peer_gone_after: float, outbox_bytes: int, outbox_messages: int, max_depth: object) -> None:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ConfigurationError(f"an agent's name is 1 to 64 of [A-Za-z0-9._-], not {name!r}")
     for what, seconds in (("timeout", timeout), ("peer_gone_after", peer_gone_after)):
@@ -243,6 +250,8 @@ def _check(name: object, timeout: float, peer_gone_after: float, outbox_bytes: i
             raise ConfigurationError(f"{what} is in seconds and above 0, not {seconds!r}")
     if outbox_bytes < LEAST_OUTBOX_BYTES or outbox_messages < 1:
         raise ConfigurationError(f"outbox_bytes is at least {LEAST_OUTBOX_BYTES}, so that each body fits, and outbox_messages at least 1")
+    if not (isinstance(max_depth, int) and 0 < max_depth <= DEEPEST):
+        raise ConfigurationError(f"max_depth is a number of messages, 1 to {DEEPEST}, not {max_depth!r}")
 
 
 def _skills(skills: Skills) -> list[Skill[..., Any]]:

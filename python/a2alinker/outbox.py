@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, TypeVar
 
 from . import _core
 from ._loop import Event, Seam, Signal, logger, running_loop
-from .context import causal_depth
-from .exceptions import AgentClosed, ConfigurationError, OutboxFull, UsageError
+from .context import cause, chain
+from .exceptions import AgentClosed, ConfigurationError, OutboxFull, TooDeep, UsageError
 from .peer import Peer, Roster
 from .receipt import MOOT, GroupReceipt, Moot, Receipt
 
@@ -26,6 +26,9 @@ PRIORITIES: Final[tuple[Any, ...]] = ("control", "urgent", "high", "normal", "bu
 THREAD_BYTES: Final = 16
 DEFAULT_TTL: Final = 3600.0  # seconds
 LONGEST_TTL: Final = 86_400.0  # seconds; from the protocol
+MOST_BUDGET: Final = 0xFFFF_FFFF  # from the protocol
+
+_SENDER, _LANE, _THREAD, _ID = 2, 4, 5, 12  # where they stand in the event of a message
 
 R = TypeVar("R")
 
@@ -40,13 +43,14 @@ class Refusal(IntEnum):
     CANCELLED = 8
     FAILED = 9
     LAPSED = 10
+    TOO_DEEP = 11
     RESULT = 12  # it can't be sent
 
 
 class Outbox:
     """The sending half of one agent."""
 
-    __slots__ = ("_changes", "_room", "_turn", "core", "crowd", "roster", "seam")
+    __slots__ = ("_changes", "_room", "_stopped", "_turn", "core", "crowd", "roster", "seam")
 
     def __init__(self, seam: Seam, roster: Roster) -> None:
         self.seam = seam
@@ -56,12 +60,21 @@ class Outbox:
         self._turn = asyncio.Lock()  # who waits for room waits in the order of coming, so that nobody overtakes
         self._room = Signal(seam.loop)
         self._changes: dict[int, list[asyncio.Future[None]]] = {}
+        self._stopped = b""  # the id of the message whose sender was last told that it may cause nothing more
         seam.on(_core.EVENT_SPACE, lambda event: self._room.set())
         seam.on(_core.EVENT_RECEIPT, self._on_receipt)
         seam.at_end(self._end)
 
     def post(
-        self, to: To, body: Any, priority: str, thread: bytes | None, ttl: float, until: str, headers: dict[str, Any] | None
+        self,
+        to: To,
+        body: Any,
+        priority: str,
+        thread: bytes | None,
+        ttl: float,
+        until: str,
+        headers: dict[str, Any] | None,
+        budget: int | None,
     ) -> Receipt:
         """Queues a message, or raises OutboxFull."""
         seam = self.seam
@@ -69,27 +82,39 @@ class Outbox:
             raise seam.misuse()
         if type(to) is not Peer and not isinstance(to, (str, Peer)):
             peers, lane, until_done = self._check_group(to, priority, thread, ttl, until)
-            return GroupReceipt(self, [self._queue(peer, body, lane, thread, ttl, until_done, headers) for peer in peers], until_done)
+            return GroupReceipt(
+                self, [self._queue(peer, body, lane, thread, ttl, until_done, headers, budget) for peer in peers], until_done
+            )
         lane = NORMAL if priority == "normal" else lane_of(priority)
         until_done = until != "delivered" and check_until(until)
         if thread is not None:
             check_thread(thread)
         if ttl != DEFAULT_TTL:
             check_ttl(ttl)
-        return self._queue(to if type(to) is Peer else self.roster.resolve(to), body, lane, thread, ttl, until_done, headers)
+        if budget is not None:
+            check_budget(budget)
+        return self._queue(to if type(to) is Peer else self.roster.resolve(to), body, lane, thread, ttl, until_done, headers, budget)
 
     async def post_or_wait(
-        self, to: To, body: Any, priority: str, thread: bytes | None, ttl: float, until: str, headers: dict[str, Any] | None
+        self,
+        to: To,
+        body: Any,
+        priority: str,
+        thread: bytes | None,
+        ttl: float,
+        until: str,
+        headers: dict[str, Any] | None,
+        budget: int | None,
     ) -> Receipt:
         """Queues a message, and waits for room if need be. Cancelled, it has sent nothing, or to the first of several."""
         if type(to) is not Peer and not isinstance(to, (str, Peer)):
-            return await self._post_to_all(to, body, priority, thread, ttl, until, headers)
+            return await self._post_to_all(to, body, priority, thread, ttl, until, headers, budget)
         if not self.crowd:
             try:
-                return self.post(to, body, priority, thread, ttl, until, headers)
+                return self.post(to, body, priority, thread, ttl, until, headers, budget)
             except OutboxFull:
                 pass
-        return await self.when_room(self.post, to, body, priority, thread, ttl, until, headers)
+        return await self.when_room(self.post, to, body, priority, thread, ttl, until, headers, budget)
 
     async def _post_to_all(
         self,
@@ -100,18 +125,21 @@ class Outbox:
         ttl: float,
         until: str,
         headers: dict[str, Any] | None,
+        budget: int | None,
     ) -> Receipt:
         self.seam.check()
+        if budget is not None:
+            check_budget(budget)
         peers, lane, until_done = self._check_group(to, priority, thread, ttl, until)
         parts: list[Receipt] = []
         for peer in peers:
             if not self.crowd:
                 try:
-                    parts.append(self._queue(peer, body, lane, thread, ttl, until_done, headers))
+                    parts.append(self._queue(peer, body, lane, thread, ttl, until_done, headers, budget))
                     continue
                 except OutboxFull:
                     pass
-            parts.append(await self.when_room(self._queue, peer, body, lane, thread, ttl, until_done, headers))
+            parts.append(await self.when_room(self._queue, peer, body, lane, thread, ttl, until_done, headers, budget))
         return GroupReceipt(self, parts, until_done)
 
     def _check_group(
@@ -122,19 +150,41 @@ class Outbox:
         return self.roster.resolve_all(to), lane_of(priority), check_until(until)
 
     def _queue(
-        self, to: Peer, body: Any, lane: int, thread: bytes | None, ttl: float, until_done: bool, headers: dict[str, Any] | None
+        self,
+        to: Peer,
+        body: Any,
+        lane: int,
+        thread: bytes | None,
+        ttl: float,
+        until_done: bool,
+        headers: dict[str, Any] | None,
+        budget: int | None,
     ) -> Receipt:
-        receipt = self.core.send(to.key, body, lane, thread, ttl, until_done, causal_depth.get(), headers)
+        event = cause.get()
+        if event is None and budget is None:
+            receipt = self.core.send(to.key, body, lane, thread, ttl, until_done, 0, None, headers)
+        else:
+            try:
+                receipt = self.core.send(to.key, body, lane, thread, ttl, until_done, *chain(event, budget), headers)
+            except TooDeep:
+                self.stop(event)
+                raise
         self.seam.flush_soon()
         return Receipt(self, receipt, to.key, until_done)
 
-    def answer(self, token: int, body: Any, final: bool, depth: int) -> _core.Receipt | Moot:
+    def stop(self, event: Event | None) -> None:
+        """What this message caused was too deep: the sender of a plain message is told, once. A request is refused by whoever serves it."""
+        if event is not None and event[0] == _core.EVENT_MESSAGE and event[_ID] != self._stopped:
+            self._stopped = event[_ID]
+            self.core.stop_loop(event[_SENDER], event[_ID], event[_LANE], event[_THREAD])
+
+    def answer(self, token: int, body: Any, final: bool, depth: int, budget: int | None) -> _core.Receipt | Moot:
         """Queues an answer to a request, or raises OutboxFull, which a final answer never does. From any thread; the caller flushes.
 
         If nobody waits for it any more, the receipt says so.
         """
         try:
-            return self.core.answer(token, body, final, depth)
+            return self.core.answer(token, body, final, depth, budget)
         except AgentClosed:
             raise
         except UsageError:
@@ -147,9 +197,9 @@ class Outbox:
         except UsageError:
             logger.debug("a request that was refused is over already")
 
-    def answer_to(self, peer_id: bytes, token: int, body: Any, final: bool, depth: int) -> Receipt:
+    def answer_to(self, peer_id: bytes, token: int, body: Any, final: bool, depth: int, budget: int | None) -> Receipt:
         """As `answer`, on the loop."""
-        receipt = self.answer(token, body, final, depth)
+        receipt = self.answer(token, body, final, depth, budget)
         self.seam.flush_soon()
         return Receipt(self, receipt, peer_id, until_done=False)
 
@@ -228,6 +278,12 @@ def check_ttl(ttl: float) -> None:
     """Raises unless this can be a message's life."""
     if not 0 < ttl <= LONGEST_TTL:
         raise ConfigurationError(f"ttl is in seconds, above 0 and up to {LONGEST_TTL:.0f}, not {ttl!r}")
+
+
+def check_budget(budget: object) -> None:
+    """Raises unless this can be how many messages one may cause."""
+    if not (isinstance(budget, int) and 0 < budget <= MOST_BUDGET):
+        raise ConfigurationError(f"budget is how many messages may follow from this one, itself included: 1 or more, not {budget!r}")
 
 
 def check_until(until: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from ._html import card
 from .call import Call, Calls
 from .exceptions import BadAnswer, ConfigurationError, SkillUnknown
-from .outbox import check_ttl, lane_of
+from .outbox import check_budget, check_ttl, lane_of
 from .peer import Peer, Roster
 
 T = TypeVar("T")
@@ -23,7 +23,20 @@ class Remote(Generic[T]):
     All arguments of the call go to the skill, whatever their names.
     """
 
-    __slots__ = ("_calls", "_choose", "_convert", "_lane", "_progress_timeout", "_roster", "_tags", "_timeout", "_to", "_ttl", "skill")
+    __slots__ = (
+        "_budget",
+        "_calls",
+        "_choose",
+        "_convert",
+        "_lane",
+        "_progress_timeout",
+        "_roster",
+        "_tags",
+        "_timeout",
+        "_to",
+        "_ttl",
+        "skill",
+    )
 
     def __init__(
         self,
@@ -38,11 +51,14 @@ class Remote(Generic[T]):
         timeout: float | None,
         progress_timeout: float | None,
         ttl: float,
+        budget: int | None,
         returns: Any,
     ) -> None:
         if to is not None and (choose is not None or tags):
             raise ConfigurationError("give either `to`, or `choose` and `tags`")
         check_ttl(ttl)
+        if budget is not None:
+            check_budget(budget)
         self.skill = skill
         self._calls = calls
         self._roster = roster
@@ -53,6 +69,7 @@ class Remote(Generic[T]):
         self._timeout = timeout
         self._progress_timeout = progress_timeout
         self._ttl = ttl
+        self._budget = budget
         self._convert: Callable[[Any], T] | None = None if returns is Any else _answer_as(skill, returns)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Call[T]:
@@ -63,12 +80,23 @@ class Remote(Generic[T]):
             PeerUnknown, AmbiguousPeer: `to` doesn't say whom.
             BodyError: an argument can't be sent.
             OutboxFull: too much waits to be sent.
+            TooDeep: messages and calls that cause each other came to their limit.
             AgentClosed, WrongLoop, NoEventLoop, Forked: the agent can't be used, or not from here.
         """
         self._calls.seam.check()
         to = None if self._to is None else self._roster.resolve(self._to)
         return self._calls.call(
-            self.skill, args, kwargs, to, self._among(), self._lane, self._ttl, self._timeout, self._progress_timeout, self._convert
+            self.skill,
+            args,
+            kwargs,
+            to,
+            self._among(),
+            self._lane,
+            self._ttl,
+            self._timeout,
+            self._progress_timeout,
+            self._budget,
+            self._convert,
         )
 
     async def map(self, items: Iterable[Any] | AsyncIterable[Any], *, limit: int = 16, ordered: bool = False) -> AsyncGenerator[T, None]:

@@ -41,6 +41,7 @@ from . import remote as _remote
 from . import switchboard as _switchboard
 from ._bridge import END, Bridge, Face, looks_up, own_agents, own_bridge, plain, reads, runs, waits
 from ._loop import running_loop
+from .context import cause
 from .exceptions import AgentClosed, WouldDeadlock
 from .outbox import Priority
 from .receipt import ReceiptState
@@ -342,7 +343,13 @@ class Agent(Face[_agent.Agent]):
         One loop at a time. A message counts as handled when the loop asks for the next one, or by `reply` or `refuse`. The loop ends
         when the agent is closed. Raises what a loop over `a2alinker.Agent` raises.
         """
-        return _each(self._bridge, lambda: aiter(self._it), Message)
+        before = cause.get()
+        try:
+            for message in _each(self._bridge, lambda: aiter(self._it), Message):
+                cause.set(message._it.event)
+                yield message
+        finally:
+            cause.set(before)
 
     def receive(self, *, timeout: float | None = None) -> Message:
         """Waits for one message or request. The one before counts as handled; otherwise as a loop over the agent.
@@ -366,6 +373,7 @@ class Agent(Face[_agent.Agent]):
         timeout: float | None = ...,
         progress_timeout: float | None = ...,
         ttl: float = ...,
+        budget: int | None = ...,
     ) -> Remote[Any]: ...
     @overload
     def remote(
@@ -380,6 +388,7 @@ class Agent(Face[_agent.Agent]):
         timeout: float | None = ...,
         progress_timeout: float | None = ...,
         ttl: float = ...,
+        budget: int | None = ...,
     ) -> Remote[T]: ...
     @functools.wraps(_agent.Agent.remote)
     def remote(self, skill: str, **options: Any) -> Remote[Any]:

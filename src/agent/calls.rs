@@ -16,6 +16,7 @@ use super::inbox::incoming;
 use super::limits::{CALLS_MAX, LAPSE_AFTER, RETRY_AFTER_MAX, TTL_MAX};
 use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind, Refusal, RefusalCode, SkillName};
+use super::outbox::check_causality;
 use super::roster::Presence;
 use crate::proto::{AgentId, Lane, MessageId, Now, ThreadId};
 
@@ -142,6 +143,7 @@ impl Member {
             timeout: Some(timeout),
             progress_timeout: None,
             depth: 0,
+            budget: None,
             headers: Bytes::new(),
             content,
         };
@@ -150,6 +152,7 @@ impl Member {
 
     fn start_call(&mut self, cx: &mut Shared, request: CallRequest, purpose: Purpose, now: Now) -> Result<Token, SendError> {
         self.check_room(cx, request.content.bytes.len())?;
+        check_causality(cx, request.depth, request.budget)?;
         if !self.membership.rights().originate && purpose == Purpose::Call {
             return Err(SendError::NotPermitted { right: "originate tasks" });
         }
@@ -204,6 +207,7 @@ impl Member {
             ttl: request.ttl.min(TTL_MAX),
             until_done: false,
             depth: request.depth,
+            budget: request.budget,
             reply_to: None,
             headers: request.headers.clone(),
             content: request.content.clone(),
@@ -366,7 +370,7 @@ impl Member {
         now: Now,
     ) {
         let token = header.reply_to.and_then(|id| self.calls.by_message.get(&id).copied());
-        let Some(token) = token else { return };
+        let Some(token) = token else { return self.handle_stray_answer(cx, sender, &header, &body) };
         let Some(call) = self.calls.calls.get_mut(&token) else { return };
         // Only the peer that was asked may answer, whatever it knows of the id.
         let Some(current) = call.current.as_mut().filter(|current| current.peer == sender) else { return };
@@ -395,6 +399,15 @@ impl Member {
                     .unwrap_or_else(|_| Refusal::new(RefusalCode::HandlerError, "the peer's refusal can't be read"));
                 self.handle_refusal(cx, token, refusal, now);
             }
+        }
+    }
+
+    /// What answers no call that is open: an answer that came too late, or word that a chain of plain messages was stopped.
+    fn handle_stray_answer(&mut self, cx: &mut Shared, sender: AgentId, header: &MessageHeader, body: &Bytes) {
+        let is_stop = header.kind == MessageKind::Refusal
+            && Refusal::decode(body).is_ok_and(|refusal| refusal.code == RefusalCode::TooDeep);
+        if is_stop {
+            cx.emit(Event::LoopStopped { peer: sender, thread: header.thread.unwrap_or(ThreadId::ZERO), here: false });
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::card::SkillEntry;
 use super::file::KeptKeys;
+use super::limits::DEPTH_MAX;
 use crate::proto::signature::hash;
 
 /// Settings of one agent; see [`Config::new`] for the defaults.
@@ -23,6 +24,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// Most messages that wait in the outbox, over all peers.
     pub outbox_messages: usize,
+    /// Longest chain of messages that were sent while handling one another.
+    pub depth_max: u16,
     /// How long a peer's link may be down before calls to it are given up or given to another.
     pub peer_gone_after: Duration,
 }
@@ -41,7 +44,7 @@ pub struct SkillOffer {
 }
 
 impl Config {
-    /// 64 MiB or 65,536 messages in the outbox, gone after 10 s, an identity that ends with the process.
+    /// 64 MiB or 65,536 messages in the outbox, chains of 64, gone after 10 s, an identity that ends with the process.
     pub fn new(name: &str, identity_seed: [u8; 32]) -> Self {
         Self {
             name: name.to_owned(),
@@ -51,6 +54,7 @@ impl Config {
             skills: Vec::new(),
             outbox_bytes: 64 << 20,
             outbox_messages: 65_536,
+            depth_max: DEPTH_MAX,
             peer_gone_after: Duration::from_secs(10),
         }
     }

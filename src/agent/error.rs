@@ -30,6 +30,11 @@ pub enum SendError {
     /// The chain of messages sent while handling messages is too long.
     #[error("this message stands at causal depth {depth}, the limit is {limit}: agents seem to answer each other in a loop")]
     TooDeep { depth: u16, limit: u16 },
+    /// The message in whose handling this one is sent may cause no more.
+    #[error(
+        "the message that led to this one may cause no other: its budget is spent, so agents seem to answer each other in a loop"
+    )]
+    BudgetSpent,
     /// The token names nothing that is still open.
     #[error("this {what} is over already")]
     NotOpen { what: &'static str },

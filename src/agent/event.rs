@@ -102,6 +102,8 @@ pub enum Event {
     Burnt { invite: Token, why: Burnt },
     /// Somebody was admitted with an invite of this agent, and becomes a peer when it links as a member.
     Admitted { invite: Token, id: AgentId, name: String },
+    /// A chain of messages that cause each other has come to its limit, here or at this peer: the next one wasn't sent.
+    LoopStopped { peer: AgentId, thread: ThreadId, here: bool },
     /// The outbox was full and has room again.
     Space,
     /// The agent file could not be written; it is tried again. What changed since the last time would be lost by a restart.
@@ -176,6 +178,8 @@ pub struct Incoming {
     pub ttl_ms: u32,
     /// How many messages stand between it and the one that started it all.
     pub depth: u16,
+    /// How many messages its sender lets it cause, itself included; `None`: that isn't limited.
+    pub budget: Option<u32>,
     /// For a request: which attempt of its caller.
     pub attempt: u32,
     /// The skill it asks for.
@@ -237,6 +241,8 @@ pub struct Outgoing {
     pub until_done: bool,
     /// Depth of the message in whose handling it is sent, plus one; 0 outside.
     pub depth: u16,
+    /// How many messages it may cause, itself included; in the handling of one that has a budget, that less one. `None`: any number.
+    pub budget: Option<u32>,
     /// The message that this one replies to.
     pub reply_to: Option<MessageId>,
     /// The application's headers: a MessagePack map of at most 1 KiB, or empty.
@@ -266,6 +272,8 @@ pub struct CallRequest {
     pub progress_timeout: Option<Duration>,
     /// See [`Outgoing::depth`].
     pub depth: u16,
+    /// See [`Outgoing::budget`].
+    pub budget: Option<u32>,
     /// See [`Outgoing::headers`].
     pub headers: Bytes,
     /// The arguments, or the body of a plain request.

@@ -284,6 +284,7 @@ pub(super) fn incoming(
         expiry: expiry_here(header.expiry, clock_offset),
         ttl_ms: header.ttl_ms,
         depth: header.depth,
+        budget: (header.budget > 0).then_some(header.budget),
         attempt: header.attempt,
         skill: header.skill.map(|skill| skill.to_string()),
         headers: Bytes::clone(&header.headers),

@@ -10,7 +10,8 @@ pub const MESSAGE_OVERHEAD_MAX: usize = 4_096;
 pub const HEADERS_MAX: usize = 1_024;
 /// Longest time to live of a message.
 pub const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longest chain of messages that were sent while handling one another.
+/// Longest chain of messages that were sent while handling one another, unless the agent has another limit. Chosen: longer than what people plan,
+/// and over within seconds when two agents answer each other.
 pub const DEPTH_MAX: u16 = 64;
 
 /// Messages that a sender may have in a receiver's memory, for each lane and class. Chosen: at 250,000 messages a second it covers 16 ms.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::error::SendError;
 use super::event::{Event, Outgoing, ReceiptState, Token};
-use super::limits::{BODY_MAX, DEPTH_MAX, HEADERS_MAX, TTL_MAX};
+use super::limits::{BODY_MAX, HEADERS_MAX, TTL_MAX};
 use super::link::Origin;
 use super::member::{Member, Shared};
 use super::message::{Headers, MessageHeader, MessageKind};
@@ -104,6 +104,7 @@ impl Member {
     /// Takes a plain message of the application.
     pub(super) fn send(&mut self, cx: &mut Shared, outgoing: Outgoing, now: Now) -> Result<(Token, MessageId), SendError> {
         self.check_room(cx, outgoing.content.bytes.len())?;
+        check_causality(cx, outgoing.depth, outgoing.budget)?;
         let header = self.header(cx, MessageKind::Plain, &outgoing, now)?;
         let id = header.id;
         let token = cx.token();
@@ -123,9 +124,6 @@ impl Member {
         if got > BODY_MAX {
             return Err(SendError::BodyTooLarge { got, limit: BODY_MAX });
         }
-        if outgoing.depth > DEPTH_MAX {
-            return Err(SendError::TooDeep { depth: outgoing.depth, limit: DEPTH_MAX });
-        }
         let headers = Headers::new(outgoing.headers.clone())
             .map_err(|_| SendError::HeadersTooLarge { got: outgoing.headers.len(), limit: HEADERS_MAX })?;
         let ttl_ms = u32::try_from(outgoing.ttl.min(TTL_MAX).as_millis()).unwrap_or(u32::MAX);
@@ -134,6 +132,8 @@ impl Member {
         header.content_type = outgoing.content.content_type;
         header.wants_done = outgoing.until_done;
         header.depth = outgoing.depth;
+        // Zero says that there is no budget. An answer ends a chain, and is sent even on a budget that is spent.
+        header.budget = outgoing.budget.map_or(0, |budget| budget.max(1));
         header.thread = outgoing.thread;
         header.reply_to = outgoing.reply_to;
         header.headers = headers;
@@ -286,5 +286,15 @@ impl Member {
             self.outbox.stage(frame, origin);
         }
         self.touch(cx, id, now);
+    }
+}
+
+/// Whether a message may still be sent in a chain of so many that caused each other.
+pub(super) fn check_causality(cx: &Shared, depth: u16, budget: Option<u32>) -> Result<(), SendError> {
+    let limit = cx.config.depth_max;
+    match budget {
+        _ if depth > limit => Err(SendError::TooDeep { depth, limit }),
+        Some(0) => Err(SendError::BudgetSpent),
+        Some(_) | None => Ok(()),
     }
 }

@@ -147,7 +147,18 @@ impl Member {
         affected.into_iter().for_each(|token| self.cancel_request(cx, token));
     }
 
+    /// The application couldn't go on with a chain of messages: whoever sent the one that it was handling is told.
+    pub(super) fn stop_loop(&mut self, cx: &mut Shared, to: AgentId, id: MessageId, lane: Lane, thread: ThreadId, now: Now) {
+        let refusal = Refusal::new(RefusalCode::TooDeep, "this chain of messages that cause each other has come to its limit");
+        let mut header = Self::own_header(cx, MessageKind::Refusal, ANSWER_TTL, now);
+        header.reply_to = Some(id);
+        header.thread = (thread != ThreadId::ZERO).then_some(thread);
+        self.queue_untracked(cx, to, lane, header, refusal.encode(), now);
+        cx.emit(Event::LoopStopped { peer: to, thread, here: true });
+    }
+
     /// Answers a request: with a part, or finally. Parts are bounded by the outbox, the final answer always finds room.
+    #[allow(clippy::too_many_arguments, reason = "all of them make up one message")]
     pub(super) fn answer(
         &mut self,
         cx: &mut Shared,
@@ -155,6 +166,7 @@ impl Member {
         content: Content,
         is_final: bool,
         depth: u16,
+        budget: Option<u32>,
         now: Now,
     ) -> Result<(Token, MessageId), SendError> {
         let Some(entry) = self.requests.requests.get(&request) else { return Err(SendError::NotOpen { what: "request" }) };
@@ -165,6 +177,7 @@ impl Member {
             ttl: ANSWER_TTL,
             until_done: false,
             depth,
+            budget,
             reply_to: Some(entry.id),
             headers: Bytes::new(),
             content,

@@ -9,7 +9,7 @@ use super::member::{Member, Shared};
 use super::message::Refusal;
 use super::{Agent, Health, InviteTerms, SendError, Stage, roster};
 use crate::crypto::Ticket;
-use crate::proto::{AgentId, MessageId, Now};
+use crate::proto::{AgentId, Lane, MessageId, Now, ThreadId};
 
 /// For the application.
 impl Agent {
@@ -63,10 +63,19 @@ impl Agent {
         content: Content,
         is_final: bool,
         depth: u16,
+        budget: Option<u32>,
         now: Now,
     ) -> Result<(Token, MessageId), SendError> {
         let (member, cx) = self.member()?;
-        member.answer(cx, request, content, is_final, depth, now)
+        member.answer(cx, request, content, is_final, depth, budget, now)
+    }
+
+    /// A message that was caused by this one of a peer was refused as [`SendError::TooDeep`] or [`SendError::BudgetSpent`]: that peer is told, and
+    /// both sides get [`Event::LoopStopped`].
+    pub fn stop_loop(&mut self, peer: AgentId, id: MessageId, lane: Lane, thread: ThreadId, now: Now) {
+        if let Ok((member, cx)) = self.member() {
+            member.stop_loop(cx, peer, id, lane, thread, now);
+        }
     }
 
     /// Refuses a request or a plain message.

@@ -61,7 +61,7 @@ pub(super) struct Agent {
 #[pymethods]
 impl Agent {
     #[staticmethod]
-    #[pyo3(signature = (name, *, switchboards, identity = None, embedded = false, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    #[pyo3(signature = (name, *, switchboards, identity = None, embedded = false, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None, depth_max = None))]
     fn host(
         py: Python<'_>,
         name: &str,
@@ -73,9 +73,10 @@ impl Agent {
         peer_gone_after: f64,
         outbox_bytes: Option<usize>,
         outbox_messages: Option<usize>,
+        depth_max: Option<u16>,
     ) -> PyResult<Self> {
         runtime::check()?;
-        let mut config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
+        let mut config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages, depth_max)?;
         let addresses = addresses(&switchboards)?;
         // The address of a switchboard that ends with this process is of no use to the next one.
         config.switchboards = if embedded { Vec::new() } else { switchboards };
@@ -86,7 +87,7 @@ impl Agent {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (name, *, invite, switchboards, identity = None, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None))]
+    #[pyo3(signature = (name, *, invite, switchboards, identity = None, skills = vec![], ca_file = None, peer_gone_after = 10.0, outbox_bytes = None, outbox_messages = None, depth_max = None))]
     fn join(
         py: Python<'_>,
         name: &str,
@@ -98,9 +99,10 @@ impl Agent {
         peer_gone_after: f64,
         outbox_bytes: Option<usize>,
         outbox_messages: Option<usize>,
+        depth_max: Option<u16>,
     ) -> PyResult<Self> {
         runtime::check()?;
-        let mut config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages)?;
+        let mut config = config(name, skills, peer_gone_after, outbox_bytes, outbox_messages, depth_max)?;
         let invite = invite.map(str::parse).transpose().map_err(Error::Invited)?;
         if matches!(invite, Some(Invited::ByCode(_))) && switchboards.is_empty() {
             return Err(Error::Argument(CODE_NEEDS_ADDRESS.to_owned()).into());
@@ -195,7 +197,7 @@ impl Agent {
         Ok(())
     }
 
-    #[pyo3(signature = (to, body, lane, thread, ttl, until_done, depth = 0, headers = None, reply_to = None))]
+    #[pyo3(signature = (to, body, lane, thread, ttl, until_done, depth = 0, budget = None, headers = None, reply_to = None))]
     fn send(
         &self,
         to: &Bound<'_, PyBytes>,
@@ -205,6 +207,7 @@ impl Agent {
         ttl: f64,
         until_done: bool,
         depth: u16,
+        budget: Option<u32>,
         headers: Option<&Bound<'_, PyDict>>,
         reply_to: Option<&[u8]>,
     ) -> PyResult<Receipt> {
@@ -216,6 +219,7 @@ impl Agent {
             ttl: seconds("ttl", ttl)?,
             until_done,
             depth,
+            budget,
             reply_to: reply_to.map(message_id).transpose()?,
             headers: encode_headers(headers)?,
             content: content(body)?,
@@ -226,7 +230,7 @@ impl Agent {
         })
     }
 
-    #[pyo3(signature = (to, body, lane, thread, ttl, depth = 0, headers = None))]
+    #[pyo3(signature = (to, body, lane, thread, ttl, depth = 0, budget = None, headers = None))]
     fn request(
         &self,
         to: &Bound<'_, PyBytes>,
@@ -235,6 +239,7 @@ impl Agent {
         thread: Option<&[u8]>,
         ttl: f64,
         depth: u16,
+        budget: Option<u32>,
         headers: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<(Token, Option<Receipt>)> {
         runtime::check()?;
@@ -248,6 +253,7 @@ impl Agent {
             timeout: None,
             progress_timeout: None,
             depth,
+            budget,
             headers: encode_headers(headers)?,
             content: content(body)?,
         };
@@ -258,7 +264,7 @@ impl Agent {
         })
     }
 
-    #[pyo3(signature = (skill, args, kwargs, to, among, lane, ttl, timeout, progress_timeout, depth = 0))]
+    #[pyo3(signature = (skill, args, kwargs, to, among, lane, ttl, timeout, progress_timeout, depth = 0, budget = None))]
     fn call(
         &self,
         skill: &str,
@@ -271,6 +277,7 @@ impl Agent {
         timeout: Option<f64>,
         progress_timeout: Option<f64>,
         depth: u16,
+        budget: Option<u32>,
     ) -> PyResult<Token> {
         runtime::check()?;
         if among.as_ref().is_some_and(Vec::is_empty) {
@@ -287,6 +294,7 @@ impl Agent {
             timeout: timeout.map(|timeout| seconds("timeout", timeout)).transpose()?,
             progress_timeout: progress_timeout.map(|timeout| seconds("progress_timeout", timeout)).transpose()?,
             depth,
+            budget,
             headers: Bytes::new(),
             content: Content {
                 content_type: ContentType::MessagePack,
@@ -319,14 +327,23 @@ impl Agent {
         Ok(self.with(py, move |core, _| core.application.receipts.of_call(call)))
     }
 
-    #[pyo3(signature = (token, body, r#final, depth = 0))]
-    fn answer(&self, token: Token, body: &Bound<'_, PyAny>, r#final: bool, depth: u16) -> PyResult<Receipt> {
+    #[pyo3(signature = (token, body, r#final, depth = 0, budget = None))]
+    fn answer(&self, token: Token, body: &Bound<'_, PyAny>, r#final: bool, depth: u16, budget: Option<u32>) -> PyResult<Receipt> {
         runtime::check()?;
         let content = content(body)?;
         self.command(body.py(), move |core, now| {
-            let (receipt, id) = core.agent.answer(token, content, r#final, depth, now)?;
+            let (receipt, id) = core.agent.answer(token, content, r#final, depth, budget, now)?;
             Ok(core.application.receipts.begin(receipt, id, false))
         })
+    }
+
+    /// Tells the sender of a message that what it caused would have been too deep.
+    fn stop_loop(&self, py: Python<'_>, peer: &[u8], id: &[u8], lane: u8, thread: &[u8]) -> PyResult<()> {
+        runtime::check()?;
+        let (peer, id, lane, thread) = (peer_id(peer)?, message_id(id)?, lane_of(lane)?, thread_id(thread)?);
+        self.with(py, move |core, now| core.agent.stop_loop(peer, id, lane, thread, now));
+        self.client.flush();
+        Ok(())
     }
 
     #[pyo3(signature = (token, code, r#type, text, retry_after = 0.0))]

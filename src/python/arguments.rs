@@ -23,12 +23,14 @@ pub(super) fn config(
     peer_gone_after: f64,
     outbox_bytes: Option<usize>,
     outbox_messages: Option<usize>,
+    depth_max: Option<u16>,
 ) -> Result<Config, Error> {
     let mut config = Config::new(name, seed()?);
     config.skills = skills.into_iter().map(offer_of).collect();
     config.peer_gone_after = seconds("peer_gone_after", peer_gone_after)?;
     config.outbox_bytes = outbox_bytes.unwrap_or(config.outbox_bytes);
     config.outbox_messages = outbox_messages.unwrap_or(config.outbox_messages);
+    config.depth_max = depth_max.unwrap_or(config.depth_max);
     Ok(config)
 }
 

@@ -43,6 +43,7 @@ kinds! {
     SPACE = 18,
     BURNT = 19,
     NOT_SAVED = 20,
+    LOOP_STOPPED = 21,
 }
 
 /// The message may have been handed to an earlier run of this agent.
@@ -122,6 +123,9 @@ impl<'py> Tuples<'py> {
                 (kind::INVITE, invite, PyErr::from(Error::Link(error)), py.None()).into_pyobject(py).map(Some)
             }
             Event::Burnt { invite, why } => (kind::BURNT, invite, PyErr::from(Error::Burnt(why))).into_pyobject(py).map(Some),
+            Event::LoopStopped { peer, thread, here } => {
+                (kind::LOOP_STOPPED, self.peer_id(peer), self.thread(thread), here).into_pyobject(py).map(Some)
+            }
             Event::Space => (kind::SPACE,).into_pyobject(py).map(Some),
             Event::NotSaved { error } => (kind::NOT_SAVED, error).into_pyobject(py).map(Some),
             // The desk makes notices of these.
@@ -147,9 +151,9 @@ impl<'py> Tuples<'py> {
     fn request(&mut self, incoming: &Incoming) -> PyResult<Option<Bound<'py, PyTuple>>> {
         match self.contents(incoming) {
             Ok((body, headers)) => {
-                let [a, b, c, d, e, f, g, h, i, j, k, l] = self.delivery(kind::REQUEST, incoming, body, headers)?;
+                let [a, b, c, d, e, f, g, h, i, j, k, l, m] = self.delivery(kind::REQUEST, incoming, body, headers)?;
                 let (skill, attempt) = (self.object(incoming.skill.as_deref())?, self.object(incoming.attempt)?);
-                PyTuple::new(self.py, [a, b, c, d, e, f, g, h, i, j, k, l, skill, attempt]).map(Some)
+                PyTuple::new(self.py, [a, b, c, d, e, f, g, h, i, j, k, l, m, skill, attempt]).map(Some)
             }
             Err(error) => {
                 self.unreadable.push(Unreadable::Request { token: incoming.token, error });
@@ -165,7 +169,7 @@ impl<'py> Tuples<'py> {
         incoming: &Incoming,
         body: Object<'py>,
         headers: Object<'py>,
-    ) -> PyResult<[Object<'py>; 12]> {
+    ) -> PyResult<[Object<'py>; 13]> {
         let flags =
             if incoming.maybe_repeated { FLAG_MAYBE_REPEATED } else { 0 } | if incoming.wants_done { FLAG_WANTS_DONE } else { 0 };
         Ok([
@@ -178,6 +182,7 @@ impl<'py> Tuples<'py> {
             self.object(incoming.expiry)?,
             self.object(incoming.ttl_ms)?,
             self.object(incoming.depth)?,
+            self.object(incoming.budget)?,
             self.object(flags)?,
             headers,
             PyBytes::new(self.py, incoming.id.as_bytes()).into_any(),
@@ -211,6 +216,7 @@ impl<'py> Tuples<'py> {
             self.object(answer.lane as u8)?,
             self.thread(answer.thread).into_any(),
             self.object(answer.depth)?,
+            self.object(answer.budget)?,
             headers,
             PyBytes::new(self.py, answer.id.as_bytes()).into_any(),
         ];

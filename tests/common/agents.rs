@@ -128,6 +128,7 @@ pub fn message(to: AgentId, thread: u8, text: &str) -> Outgoing {
         ttl: Duration::from_secs(60),
         until_done: false,
         depth: 0,
+        budget: None,
         reply_to: None,
         headers: Bytes::new(),
         content: content(text),
@@ -145,6 +146,7 @@ pub fn request(to: AgentId) -> CallRequest {
         timeout: None,
         progress_timeout: None,
         depth: 0,
+        budget: None,
         headers: Bytes::new(),
         content: content("question"),
     }

@@ -24,6 +24,7 @@ from a2alinker import (
     PeerGone,
     RemoteError,
     SkillUnknown,
+    TooDeep,
 )
 from swarms import next_message, pair, swarm, until
 
@@ -566,7 +567,7 @@ async def test_calls_inside_a_handler_deepen_and_a_circle_ends() -> None:
         return int(await context.agent.call("circle", depth + 1))
 
     async with swarm([circle], [circle]) as (host, *_):
-        with pytest.raises(RemoteError, match="TooDeep"):
+        with pytest.raises(TooDeep):
             await host.call("circle", 0)
 
 

@@ -72,15 +72,15 @@ def pair(switchboard: _core.Switchboard) -> Iterator[tuple[Driver, Driver]]:
 
 def test_a_message_crosses_with_all_that_belongs_to_it(pair: tuple[Driver, Driver]) -> None:
     host, guest = pair
-    receipt = host.core.send(guest.core.id, {"n": [1, 2]}, NORMAL, bytes(range(16)), 60.0, True, 3, {"h": 1})
+    receipt = host.core.send(guest.core.id, {"n": [1, 2]}, NORMAL, bytes(range(16)), 60.0, True, 3, 7, {"h": 1})
     assert receipt.state == _core.RECEIPT_QUEUED
     assert host.core.outstanding()[0].token == receipt.token
     receipt.watch()
     host.core.flush()
     message = guest.wait(_core.EVENT_MESSAGE)
-    token, sender, body, lane, thread, expiry, ttl, depth, flags, headers, message_id = message[1:]
+    token, sender, body, lane, thread, expiry, ttl, depth, budget, flags, headers, message_id = message[1:]
     assert (sender, body, lane, thread) == (host.core.id, {"n": [1, 2]}, NORMAL, bytes(range(16)))
-    assert (ttl, depth, flags, headers, message_id) == (60_000, 3, _core.FLAG_WANTS_DONE, {"h": 1}, receipt.message_id)
+    assert (ttl, depth, budget, flags, headers, message_id) == (60_000, 3, 7, _core.FLAG_WANTS_DONE, {"h": 1}, receipt.message_id)
     assert abs(expiry / 1000 - 60 - time.time()) < 5
     assert host.wait(_core.EVENT_RECEIPT, lambda event: event[2] == _core.RECEIPT_DELIVERED)[1] == receipt.token
     guest.core.done(token)
@@ -95,7 +95,7 @@ def test_a_request_is_answered_in_parts_and_then_finally(pair: tuple[Driver, Dri
     call, _ = host.core.request(guest.core.id, "question", NORMAL, None, 60.0)
     host.core.flush()
     request = guest.wait(_core.EVENT_REQUEST)
-    assert (request[2], request[3], request[12], request[13]) == (host.core.id, "question", None, 1)
+    assert (request[2], request[3], request[13], request[14]) == (host.core.id, "question", None, 1)
     guest.core.answer(request[1], "part", False)
     guest.core.answer(request[1], "whole", True)
     guest.core.flush()
@@ -110,7 +110,7 @@ def test_a_call_finds_the_holder_of_the_skill(pair: tuple[Driver, Driver]) -> No
     call = host.core.call("review", ("code",), {"strict": True}, None, None, NORMAL, 60.0, 30.0, None)
     host.core.flush()
     request = guest.wait(_core.EVENT_REQUEST)
-    assert (request[3], request[12]) == ([["code"], {"strict": True}], "review")
+    assert (request[3], request[13]) == ([["code"], {"strict": True}], "review")
     guest.core.refuse(request[1], 9, "ValueError", "no such thing")
     error = host.wait(_core.EVENT_FAILED, lambda event: event[1] == call)[2]
     assert type(error) is exceptions.RemoteError

@@ -66,7 +66,7 @@ PAIRS: dict[type, tuple[type, set[str]]] = {
     a2alinker.Agent: (sync.Agent, {"sync"}),
     a2alinker.Call: (sync.Call, {"end", "when_done", "add_part", "peer_id", "timer", "token", "what"}),
     a2alinker.Receipt: (sync.Receipt, {"change", "is_final"}),
-    a2alinker.Message: (sync.Message, {"finish", "token"}),
+    a2alinker.Message: (sync.Message, {"event", "finish", "token"}),
     a2alinker.Peer: (sync.Peer, set()),
     a2alinker.Peers: (sync.Peers, set()),
     a2alinker.Invite: (sync.Invite, set()),

@@ -72,6 +72,7 @@ impl World {
             ttl: plan.ttl,
             until_done: plan.until_done,
             depth: 0,
+            budget: None,
             reply_to: None,
             headers: headers(message, plan.len),
             content: body(message, plan.len),
@@ -103,6 +104,7 @@ impl World {
             timeout: plan.timeout,
             progress_timeout: None,
             depth: 0,
+            budget: None,
             headers: headers(call, plan.len),
             content: body(call, plan.len),
         };
@@ -200,7 +202,7 @@ impl World {
         let is_final = parts == 0;
         let len = if self.dice.chance(100) { self.dice.within(0..40_000) } else { self.dice.within(0..500) } as usize;
         let content = answer(call, who, attempt, len);
-        let answered = agent.answer(token, content, is_final, 0, now);
+        let answered = agent.answer(token, content, is_final, 0, None, now);
         if is_final {
             answered.expect("the request is open, and a final answer always finds room");
             seat.application.jobs.remove(&token);
@@ -265,6 +267,7 @@ impl World {
                 self.burnt.insert((who, invite), why);
             }
             Event::Space => self.seats[who].is_full = false,
+            Event::LoopStopped { .. } => {}
             Event::Admitted { .. } | Event::Definition { .. } => {}
             Event::NotSaved { error } => panic!("no save fails here: {error}"),
         }
