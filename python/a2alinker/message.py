@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import time
 import weakref
-from collections import deque
 from typing import Any, Final, NoReturn
 
 from . import _core
 from ._html import card
+from ._lanes import Lanes
 from ._loop import Event, Seam
 from .context import cause, chain
 from .exceptions import AlreadyConsumed, OutboxFull, PeerUnknown, TooDeep, UsageError
@@ -23,7 +22,6 @@ TOKEN, SENDER, BODY, LANE, THREAD, EXPIRY_MS, TTL_MS, _DEPTH, _BUDGET, FLAGS, HE
 
 PLAIN: Final = _core.EVENT_MESSAGE
 WANTS_DONE: Final = _core.FLAG_WANTS_DONE
-URGENT: Final = 1
 NO_THREAD: Final = bytes(16)
 CREDIT_BATCH: Final = 64  # messages handled before the core hears of it; chosen: a small part of what a sender may have under way
 
@@ -234,22 +232,20 @@ class Request(Message):
 
 
 class Inbox:
-    """Messages and requests that wait for the program, urgent ones first.
+    """Messages and requests that wait for the program.
 
-    What waits here is bounded by the credit of the senders. The core gives it back for messages that were handled, and counts them in
-    the order in which it handed them over; an urgent one that was handled before older ones is therefore counted after these.
+    What waits here is bounded by the credit of the senders. The core gives it back for messages that were handled, which are counted for each
+    lane, as each lane keeps its order.
     """
 
-    __slots__ = ("_early", "_handled", "_in_hand", "_outbox", "_reader", "_requests", "_rest", "_urgent", "_waiter", "seam")
+    __slots__ = ("_handled", "_in_hand", "_lanes", "_outbox", "_reader", "_requests", "_waiter", "seam")
 
     def __init__(self, seam: Seam, outbox: Outbox) -> None:
         self.seam = seam
         self._outbox = outbox
-        self._urgent: deque[Event] = deque()
-        self._rest: deque[Event] = deque()
+        self._lanes = Lanes()
         self._in_hand: Message | None = None
-        self._handled = 0  # messages that the core hasn't heard of
-        self._early: list[int] = []  # a heap: tokens of messages that were handled before older ones
+        self._handled = [0] * len(PRIORITIES)  # messages that the core hasn't heard of, by lane
         self._waiter: asyncio.Future[None] | None = None
         self._reader: object = None  # the key of the iterator that reads; the iterator itself ends with its loop
         self._requests: dict[int, weakref.ref[Request]] = {}  # those that the program has taken and not answered
@@ -257,11 +253,11 @@ class Inbox:
         seam.at_end(self.wake)
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._rest)
+        return len(self._lanes)
 
     def put(self, event: Event) -> None:
         """Takes a message or a request without skill."""
-        (self._urgent if event[LANE] == URGENT else self._rest).append(event)
+        self._lanes.put(event[LANE], event)
         if self._waiter is not None:
             self.wake()
 
@@ -277,9 +273,7 @@ class Inbox:
             if (request := reference()) is not None:
                 request.cancel()
         else:
-            for queue in (self._urgent, self._rest):
-                if (waiting := next((event for event in queue if event[TOKEN] == token), None)) is not None:
-                    queue.remove(waiting)
+            self._lanes.remove(lambda event: event[TOKEN] == token)
         self._outbox.refuse(token, Refusal.CANCELLED, "cancelled")  # the core keeps a request until it is answered, even so
 
     def forget(self, token: int) -> None:
@@ -298,14 +292,12 @@ class Inbox:
         """Returns the next message, if there is one. The one before it counts as handled."""
         if reader.key is not self._reader:
             raise AlreadyConsumed
-        urgent = self._urgent
-        queue = urgent or self._rest
         if self._in_hand is not None:
             self._count(self._in_hand)
-        if not queue:
+        event = self._lanes.take()
+        if event is None:
             self._tell()
             return None
-        event = queue.popleft()
         if event[0] == PLAIN:
             message = self._in_hand = Message(self._outbox, event)
         else:
@@ -326,21 +318,18 @@ class Inbox:
     def _count(self, message: Message) -> None:
         message.finish()
         self._in_hand = None
-        rest = self._rest
-        if rest and rest[0][TOKEN] < message.token:
-            heapq.heappush(self._early, message.token)
-            return
-        self._handled += 1
-        while self._early and not (rest and rest[0][TOKEN] < self._early[0]):
-            heapq.heappop(self._early)
-            self._handled += 1
-        if self._handled >= CREDIT_BATCH:
+        lane: int = message.event[LANE]
+        handled = self._handled
+        handled[lane] += 1
+        if handled[lane] >= CREDIT_BATCH:
             self._tell()
 
     def _tell(self) -> None:
-        if self._handled and self.seam.is_attached:
-            self.seam.core.consumed(self._handled)
-            self._handled = 0
+        if any(self._handled) and self.seam.is_attached:
+            for lane, handled in enumerate(self._handled):
+                if handled:
+                    self.seam.core.consumed(lane, handled)
+                    self._handled[lane] = 0
             self.seam.flush_soon()
 
 

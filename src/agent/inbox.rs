@@ -25,10 +25,27 @@ struct Unread {
     wants_done: bool,
 }
 
-/// Plain messages in the order in which they were handed to the application.
+/// Plain messages of each lane, in the order in which they were handed to the application.
 #[derive(Default)]
 pub(super) struct Inbox {
-    unread: VecDeque<Unread>,
+    unread: [VecDeque<Unread>; Lane::COUNT],
+}
+
+impl Inbox {
+    /// Finds a message that was not consumed. Tokens rise within a lane.
+    fn find(&mut self, token: Token) -> Option<&mut Unread> {
+        self.unread.iter_mut().find_map(|lane| {
+            let at = lane.binary_search_by_key(&token, |unread| unread.token).ok()?;
+            lane.get_mut(at)
+        })
+    }
+
+    fn remove(&mut self, token: Token) -> Option<Unread> {
+        self.unread.iter_mut().find_map(|lane| {
+            let at = lane.binary_search_by_key(&token, |unread| unread.token).ok()?;
+            lane.remove(at)
+        })
+    }
 }
 
 impl Member {
@@ -180,14 +197,14 @@ impl Member {
         }
         let (offset, run) = (peer.clock_offset, peer.run);
         let token = cx.token();
-        self.inbox.unread.push_back(Unread { token, sender, run, lane, number, cost, wants_done });
+        self.inbox.unread[lane.index()].push_back(Unread { token, sender, run, lane, number, cost, wants_done });
         cx.emit(Event::Message(incoming(token, sender, lane, header, body, offset)));
     }
 
-    /// The application took so many more plain messages: their senders may send as many again.
-    pub(super) fn consumed(&mut self, cx: &mut Shared, messages: usize, now: Now) {
+    /// The application took so many more plain messages of a lane: their senders may send as many again.
+    pub(super) fn consumed(&mut self, cx: &mut Shared, lane: Lane, messages: usize, now: Now) {
         for _ in 0..messages {
-            let Some(unread) = self.inbox.unread.pop_front() else { break };
+            let Some(unread) = self.inbox.unread[lane.index()].pop_front() else { break };
             if unread.wants_done {
                 self.mark_done(cx, &unread, now);
             }
@@ -198,8 +215,7 @@ impl Member {
     /// The application can't read this plain message: it is refused, and `consumed` doesn't count it.
     pub(super) fn discard(&mut self, cx: &mut Shared, token: Token, reason: &str, now: Now) {
         self.refuse_plain(cx, token, RefusalCode::Unsupported, reason, now);
-        let Ok(at) = self.inbox.unread.binary_search_by_key(&token, |unread| unread.token) else { return };
-        if let Some(unread) = self.inbox.unread.remove(at) {
+        if let Some(unread) = self.inbox.remove(token) {
             self.give_back_unread(cx, &unread, now);
         }
     }
@@ -214,8 +230,7 @@ impl Member {
 
     /// The application has handled this plain message.
     pub(super) fn done(&mut self, cx: &mut Shared, token: Token, now: Now) {
-        let Ok(at) = self.inbox.unread.binary_search_by_key(&token, |unread| unread.token) else { return };
-        let Some(unread) = self.inbox.unread.get_mut(at) else { return };
+        let Some(unread) = self.inbox.find(token) else { return };
         if std::mem::take(&mut unread.wants_done) {
             let unread = Unread { wants_done: true, ..*unread };
             self.mark_done(cx, &unread, now);
@@ -231,8 +246,7 @@ impl Member {
 
     /// The application refuses a plain message. Its sender is told if it waits for more than delivery. False: it is over already.
     pub(super) fn refuse_plain(&mut self, cx: &mut Shared, token: Token, code: RefusalCode, reason: &str, now: Now) -> bool {
-        let Ok(at) = self.inbox.unread.binary_search_by_key(&token, |unread| unread.token) else { return false };
-        let Some(unread) = self.inbox.unread.get_mut(at) else { return false };
+        let Some(unread) = self.inbox.find(token) else { return false };
         let (sender, run, lane, number) = (unread.sender, unread.run, unread.lane, unread.number);
         if std::mem::take(&mut unread.wants_done)
             && let Some(peer) = self.peers.get_mut(&sender).filter(|peer| peer.run == run)

@@ -103,10 +103,10 @@ impl Agent {
         }
     }
 
-    /// The application took and handled so many more plain messages, in the order of their events.
-    pub fn consumed(&mut self, messages: usize, now: Now) {
+    /// The application took and handled so many more plain messages of a lane, in the order of their events.
+    pub fn consumed(&mut self, lane: Lane, messages: usize, now: Now) {
         if let Ok((member, cx)) = self.member() {
-            member.consumed(cx, messages, now);
+            member.consumed(cx, lane, messages, now);
         }
     }
 

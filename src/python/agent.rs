@@ -364,9 +364,10 @@ impl Agent {
         Ok(())
     }
 
-    fn consumed(&self, py: Python<'_>, messages: usize) -> PyResult<()> {
+    fn consumed(&self, py: Python<'_>, lane: u8, messages: usize) -> PyResult<()> {
         runtime::check()?;
-        self.with(py, move |core, now| core.agent.consumed(messages, now));
+        let lane = lane_of(lane)?;
+        self.with(py, move |core, now| core.agent.consumed(lane, messages, now));
         Ok(())
     }
 

@@ -110,7 +110,7 @@ impl Node {
     /// The next message, which counts as consumed.
     pub fn message(&self) -> Incoming {
         let Event::Message(incoming) = self.until(|event| matches!(event, Event::Message(_))) else { unreachable!() };
-        self.client.with(|core, now| core.agent.consumed(1, now));
+        self.client.with(|core, now| core.agent.consumed(incoming.lane, 1, now));
         self.client.flush();
         incoming
     }

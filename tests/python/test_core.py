@@ -145,7 +145,7 @@ def test_a_burst_costs_few_wakeups_and_keeps_its_order(pair: tuple[Driver, Drive
         assert select.select([guest.core.wake_fd], [], [], FOREVER)[0]
         wakeups += 1
         received += [event[3] for event in guest.core.drain() if event[0] == _core.EVENT_MESSAGE]
-        guest.core.consumed(len(received))
+        guest.core.consumed(NORMAL, len(received))
         guest.core.flush()
     assert received == list(range(3000))
     assert wakeups < 300
@@ -378,7 +378,7 @@ def refuses_everything(core: _core.Agent, switchboard: _core.Switchboard) -> int
         lambda: core.answer(1, "x", True),
         lambda: core.refuse(1, 1, "", ""),
         lambda: core.done(1),
-        lambda: core.consumed(1),
+        lambda: core.consumed(NORMAL, 1),
         lambda: core.peer(bytes(32)),
         lambda: core.describe(bytes(32), bytes(32)),
         lambda: core.offer([]),

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use a2alinker::agent::{Content, ContentType, Token};
+use a2alinker::proto::Lane;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::dice::Dice;
@@ -64,6 +65,7 @@ impl Manner {
 pub struct Unread {
     pub token: Token,
     pub message: Uid,
+    pub lane: Lane,
     pub wants_done: bool,
 }
 

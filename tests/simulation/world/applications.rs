@@ -152,7 +152,7 @@ impl World {
             return;
         }
         let Some(agent) = &mut seat.agent else { return };
-        let Some(Unread { token, message, wants_done }) = seat.application.inbox.pop_front() else { return };
+        let Some(Unread { token, message, lane, wants_done }) = seat.application.inbox.pop_front() else { return };
         if wants_done && self.dice.chance(seat.application.manner.declines) {
             self.history.add(self.now, who, What::Declined { message });
             let refusal = Refusal::new(RefusalCode::Application, "not today");
@@ -160,7 +160,7 @@ impl World {
         } else {
             self.history.add(self.now, who, What::Handled { message });
         }
-        agent.consumed(1, now);
+        agent.consumed(lane, 1, now);
         self.settle(who);
     }
 
@@ -300,7 +300,12 @@ impl World {
             }
         }
         let application = &mut self.seats[who].application;
-        application.inbox.push_back(Unread { token: incoming.token, message, wants_done: incoming.wants_done && !hasty });
+        application.inbox.push_back(Unread {
+            token: incoming.token,
+            message,
+            lane: incoming.lane,
+            wants_done: incoming.wants_done && !hasty,
+        });
         let wait = self.dice.millis(0..application.manner.reads_within.as_millis() as u64 + 1);
         self.put(self.now + wait, Happening::Read(who));
     }
