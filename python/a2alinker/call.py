@@ -13,7 +13,7 @@ from . import _core
 from ._html import card
 from ._loop import Event, Seam, logger
 from .context import cause, chain
-from .exceptions import AlreadyConsumed, CallCancelled, CallTimeout, PartialAnswersLost, TooDeep
+from .exceptions import AlreadyConsumed, CallCancelled, CallTimeout, PartialAnswersLost, StreamRestarted, TooDeep
 from .message import Message
 from .outbox import Outbox
 from .peer import Peer
@@ -37,8 +37,10 @@ class Call(Generic[T]):
         "_calls",
         "_convert",
         "_error",
+        "_given",
         "_limit_hit",
         "_part_waiter",
+        "_restarted",
         "_running",
         "_seen",
         "_size",
@@ -66,6 +68,8 @@ class Call(Generic[T]):
         self._waiting: deque[tuple[Any, int]] | None = None  # partial answers and their sizes
         self._size = 0
         self._limit_hit = False
+        self._given = False  # whether the reader got parts of the present attempt
+        self._restarted = False  # whether it has yet to hear that they begin anew
         self.peer_id: bytes | None = None
         self.attempt = 0  # how often it was given to an agent; above 1, one was gone or busy
         self.timer: asyncio.TimerHandle | None = None
@@ -109,9 +113,12 @@ class Call(Generic[T]):
         return self._value  # type: ignore[return-value]
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        """Gives the partial answers until the call ends. One reader at a time.
+        """Gives the partial answers until the call ends: by its answer, which ends the loop, or otherwise, which raises.
+
+        One reader at a time.
 
         Raises:
+            StreamRestarted: another worker has the call, and gives them from the first on: begin another loop.
             PartialAnswersLost: more than 4 MiB of them waited for the reader.
             AlreadyConsumed: another loop waits for them.
             CallError, DeliveryError: the call ended without an answer.
@@ -121,9 +128,13 @@ class Call(Generic[T]):
             if self._limit_hit:
                 self._limit_hit = False
                 raise PartialAnswersLost(f"more than {PARTIAL_BYTES} bytes of partial answers waited to be read", limit=PARTIAL_BYTES)
+            if self._restarted:
+                self._restarted = False
+                raise StreamRestarted(f"{self.what} was given to another worker, attempt {self.attempt}", attempt=self.attempt)
             if self._waiting:
                 part, size = self._waiting.popleft()
                 self._size -= size
+                self._given = True
                 yield part
             elif self._running:
                 await self._next_part()
@@ -188,6 +199,18 @@ class Call(Generic[T]):
         else:
             self._waiting.append((body, size))
         self._wake_reader()
+
+    def moved(self, peer_id: bytes, attempt: int) -> None:
+        """The call was given to this peer. What an earlier one said doesn't belong to what this one will say."""
+        self.peer_id = peer_id
+        self.attempt = attempt
+        if self._waiting is not None:
+            self._waiting.clear()
+            self._size = 0
+        if self._given or self._limit_hit:
+            self._given = self._limit_hit = False
+            self._restarted = True
+            self._wake_reader()
 
     def _wake_reader(self) -> None:
         if self._part_waiter is not None and not self._part_waiter.done():
@@ -340,8 +363,7 @@ class Calls:
     def _on_moved(self, event: Event) -> None:
         _, token, peer_id, attempt = event
         if (call := self._find(token)) is not None:
-            call.peer_id = peer_id
-            call.attempt = attempt
+            call.moved(peer_id, attempt)
 
     def _on_timeout(self, token: int, timeout: float) -> None:
         if (call := self._find(token)) is not None:

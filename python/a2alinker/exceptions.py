@@ -43,6 +43,7 @@
     │   ├── PeerBusy                        no free worker
     │   ├── TooDeep (RecursionError)        a chain of calls that goes round
     │   ├── Unsupported                     the peer doesn't know this kind of request
+    │   ├── StreamRestarted                 partial answers begin anew, at another worker
     │   └── PartialAnswersLost              nobody read them in time
     ├── BodyError (TypeError, ValueError)   this value can't be sent
     ├── ConfigurationError (ValueError)     an argument or variable is wrong
@@ -390,6 +391,18 @@ class TooDeep(CallError, RecursionError, code="too_deep"):
 
 class Unsupported(CallError, code="unsupported"):
     """The peer doesn't know this kind of request. It is probably older than this agent."""
+
+
+class StreamRestarted(CallError, code="stream_restarted"):
+    """The call was given to another worker after some of its partial answers had been read: they begin anew.
+
+    The first worker was gone, busy or showed no life. The call itself goes on: another loop over it gives the partial answers of the new attempt from the
+    first one on, and `await call` its final answer. `attempt` is its number.
+    """
+
+    def __init__(self, text: str = "", *, attempt: int = 0) -> None:
+        super().__init__(text)
+        self.attempt = attempt
 
 
 class PartialAnswersLost(CallError, code="partial_answers_lost"):

@@ -14,6 +14,7 @@ from a2alinker import (
     BadAnswer,
     BadArguments,
     CallCancelled,
+    CallError,
     CallLapsed,
     CallRefused,
     CallTimeout,
@@ -24,6 +25,7 @@ from a2alinker import (
     PeerGone,
     RemoteError,
     SkillUnknown,
+    StreamRestarted,
     TooDeep,
 )
 from swarms import next_message, pair, swarm, until
@@ -590,3 +592,53 @@ async def test_a_call_of_a_skill_offered_later_finds_it() -> None:
             worker.skill(late)
         with pytest.raises(SkillUnknown, match="never"):
             await peer.describe("never")
+
+
+async def test_a_stream_that_breaks_is_told_from_one_that_ends() -> None:
+    going = asyncio.Event()
+
+    @a2alinker.skill(concurrency=2)
+    async def count() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+        if not going.is_set():
+            await asyncio.Event().wait()
+
+    async with swarm([count], [count]) as (host, one, two):
+        broken = host.call("count", to="worker-0")
+        parts = aiter(broken)
+        assert [await anext(parts), await anext(parts)] == [1, 2]
+        moving = host.call("count")
+        await until(lambda: moving.peer is not None)
+        assert moving.peer is not None
+        first = one if moving.peer.name == "worker-0" else two
+        reader = aiter(moving)
+        assert [await anext(reader), await anext(reader)] == [1, 2]
+        going.set()
+        await first.close()
+        with pytest.raises(StreamRestarted):
+            await anext(reader)
+        assert [part async for part in moving] == [1, 2], "the second worker's stream is whole, and ends"
+        assert await moving is None
+        if first is one:
+            with pytest.raises((PeerGone, CallError)):
+                await anext(parts)
+        else:
+            broken.cancel()
+
+
+async def test_a_part_that_was_not_read_yet_is_not_mixed_with_those_of_another_worker() -> None:
+    @a2alinker.skill
+    async def who(context: Context) -> AsyncIterator[str]:
+        yield context.agent.name
+        if context.attempt == 1:
+            await asyncio.Event().wait()
+
+    async with swarm([who], [who]) as (host, one, two):
+        call = host.call("who")
+        await until(lambda: call.peer is not None and (one.health()["handlers"] or two.health()["handlers"]))
+        assert call.peer is not None
+        first, second = (one, two) if call.peer.name == one.name else (two, one)
+        await host.wait_for(name=second.name)
+        await first.close()
+        assert [part async for part in call] == [second.name]

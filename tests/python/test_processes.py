@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import a2alinker
-from a2alinker import PeerGone
+from a2alinker import PeerGone, StreamRestarted
 from a2alinker._processes import python, switchboard
 from swarms import until
 from terminals import environment, play
@@ -82,6 +82,9 @@ async def test_the_work_of_a_killed_worker_is_finished_by_another() -> None:
             assert call.attempt == 2
             assert call.peer is not None
             assert call.peer.name == survivors_name
+            with pytest.raises(StreamRestarted) as restarted:
+                [part async for part in call]
+            assert restarted.value.attempt == 2
             assert [part async for part in call] == [survivor.pid]
         for call in calls:
             assert call.cancel() is (call not in orphans)

@@ -64,7 +64,7 @@ def pair(skills: Skills = ()) -> Iterator[tuple[sync.Agent, sync.Agent]]:
 # What modules of the package use among themselves, or stands under another name: `with` for `async with`, and so on.
 PAIRS: dict[type, tuple[type, set[str]]] = {
     a2alinker.Agent: (sync.Agent, {"sync"}),
-    a2alinker.Call: (sync.Call, {"end", "when_done", "add_part", "peer_id", "timer", "token", "what"}),
+    a2alinker.Call: (sync.Call, {"end", "when_done", "add_part", "moved", "peer_id", "timer", "token", "what"}),
     a2alinker.Receipt: (sync.Receipt, {"change", "is_final"}),
     a2alinker.Message: (sync.Message, {"event", "finish", "token"}),
     a2alinker.Peer: (sync.Peer, set()),

@@ -8,7 +8,7 @@ use a2alinker::proto::{Lane, OuterKind};
 use crate::simulation::application::Manner;
 use crate::simulation::history::{Uid, Who};
 use crate::simulation::network::{Fate, Line};
-use crate::simulation::world::{CallPlan, World};
+use crate::simulation::world::{CallPlan, Notice, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a peer may be away until calls to it are over, as `Config::new` has it.
@@ -202,5 +202,23 @@ fn a_broken_link_that_comes_back_in_time_costs_a_call_nothing() {
     world.run_for(SECOND * 90);
     assert_eq!(answered_by(&world, call), Some(1));
     assert_eq!(world.history.requested(call), [1]);
+    world.conclude();
+}
+
+#[test]
+fn a_request_and_an_answer_that_are_sent_again_run_the_handler_once() {
+    let mut world = World::swarm(1);
+    busy_for(&mut world, 1, SECOND);
+    // Nothing gets back to the caller: neither word that its request arrived, nor the answer. So both sides send again.
+    world.rule = Some(Box::new(|crossing| if crossing.to == 0 { Fate::Lose } else { Fate::Pass }));
+    let call = world.call(0, CallPlan::to(1)).expect("agent 1 is known");
+    world.run_for(SECOND * 20);
+    assert_eq!(world.history.requested(call), [1]);
+    assert_eq!(world.history.outcome(call), None, "the caller can't know anything yet");
+    world.rule = None;
+    world.cut(1, Notice::Both);
+    world.run_for(SECOND * 40);
+    assert_eq!(answered_by(&world, call), Some(1));
+    assert_eq!(world.history.requested(call), [1], "the handler ran again");
     world.conclude();
 }
