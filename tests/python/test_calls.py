@@ -641,4 +641,5 @@ async def test_a_part_that_was_not_read_yet_is_not_mixed_with_those_of_another_w
         first, second = (one, two) if call.peer.name == one.name else (two, one)
         await host.wait_for(name=second.name)
         await first.close()
+        await until(lambda: call.attempt == 2)
         assert [part async for part in call] == [second.name]
