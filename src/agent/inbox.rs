@@ -11,7 +11,7 @@ use super::event::{Content, Event, Incoming, PeerChange, Token};
 use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind, Refusal, RefusalCode};
 use super::section::{Section, sections};
-use super::transport::HandedOver;
+use super::transport::{Cost, HandedOver};
 use crate::proto::{AgentId, Lane, Now, RunId, ThreadId};
 
 /// A plain message that the application may still have to read.
@@ -21,7 +21,7 @@ struct Unread {
     run: RunId,
     lane: Lane,
     number: u64,
-    cost: u64,
+    cost: Cost,
     wants_done: bool,
 }
 
@@ -61,11 +61,12 @@ impl Member {
             match section {
                 Section::Messages(messages) => {
                     let receive = &mut peer.receive[lane.index()];
+                    let room = self.rooms.entry((id, lane)).or_default();
                     let before = handed.len();
-                    receive.handle_floor(messages.floor);
+                    receive.handle_floor(messages.floor, &mut handed);
                     // Numbers end below 2^64: what lies beyond is nobody's message.
                     for (number, message) in (messages.first..u64::MAX).zip(messages.messages) {
-                        match receive.handle_message(lane, number, message, &mut handed) {
+                        match receive.handle_message(lane, number, message, room, &mut handed) {
                             Ok(_) => {}
                             Err(_) => cx.counters.refused_messages += 1,
                         }
@@ -75,8 +76,9 @@ impl Member {
                 }
                 Section::Chunk(chunk) => {
                     let receive = &mut peer.receive[lane.index()];
-                    receive.handle_floor(chunk.floor);
-                    match receive.handle_chunk(lane, &chunk, &mut handed) {
+                    let room = self.rooms.entry((id, lane)).or_default();
+                    receive.handle_floor(chunk.floor, &mut handed);
+                    match receive.handle_chunk(lane, &chunk, room, &mut handed) {
                         // Parts of a message that isn't whole have nothing to confirm.
                         Ok(_) if handed.is_empty() && chunk.offset.saturating_add(chunk.bytes.len() as u64) < chunk.total => {}
                         Ok(_) => peer.owe_receipt(lane, now, true),
@@ -117,24 +119,24 @@ impl Member {
 
     /// A message whose turn it is.
     fn handle_message(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, message: HandedOver, now: Now) {
-        let HandedOver { number, header, body, class, cost } = message;
+        let HandedOver { number, header, body, cost } = message;
         match header.kind {
             MessageKind::Plain => self.handle_plain(cx, sender, lane, number, header, body, cost, now),
             MessageKind::Request => self.handle_request(cx, sender, lane, header, body, cost, now),
             MessageKind::Answer | MessageKind::Progress | MessageKind::Refusal | MessageKind::Definition => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 self.handle_answer_message(cx, sender, lane, header, body, now);
             }
             MessageKind::Cancel => self.handle_cancel(cx, sender, &header),
             MessageKind::Gap => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 // Without the id of what was lost its sender took it back, and nobody misses it.
                 if header.reply_to.is_some() {
                     cx.emit(Event::Gap { peer: sender, lane, thread: header.thread.unwrap_or(ThreadId::ZERO) });
                 }
             }
             MessageKind::Card => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 // Cards come several ways; only one that brings news is worth its signatures.
                 let verified = Card::parse(body).and_then(|card| match self.roster.is_news(&card.identity(), card.stamp()) {
                     true => card.verify(&self.membership.founder, now.wall).map(Some),
@@ -147,27 +149,27 @@ impl Member {
                 }
             }
             MessageKind::Describe => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 self.answer_describe(cx, sender, lane, &header, &body, now);
             }
             MessageKind::Roster => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 self.handle_roster(cx, sender, &header, &body, now);
             }
             MessageKind::TicketRecord => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 self.adopt_ticket(cx, sender, &body, now);
             }
             MessageKind::RenewalRequest => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 self.handle_renewal_request(cx, sender, lane, &header, now);
             }
             MessageKind::Renewal => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 self.handle_renewal(cx, sender, &header, &body, now);
             }
             MessageKind::Unknown(_) => {
-                self.give_back(sender, lane, class, cost);
+                self.give_back(sender, lane, cost);
                 let refusal = Refusal::new(RefusalCode::Unsupported, "this agent's version doesn't know such messages");
                 self.send_refusal(cx, sender, lane, &header, &refusal, now);
             }
@@ -183,7 +185,7 @@ impl Member {
         number: u64,
         header: MessageHeader,
         body: Bytes,
-        cost: u64,
+        cost: Cost,
         now: Now,
     ) {
         let Some(peer) = self.peers.get_mut(&sender) else { return };
@@ -192,7 +194,7 @@ impl Member {
             if wants_done {
                 peer.receive[lane.index()].refuse(number, RefusalCode::Expired, "it came too late");
             }
-            self.give_back(sender, lane, header.kind.credit_class(), cost);
+            self.give_back(sender, lane, cost);
             return;
         }
         let (offset, run) = (peer.clock_offset, peer.run);
@@ -223,7 +225,7 @@ impl Member {
     fn give_back_unread(&mut self, cx: &mut Shared, unread: &Unread, now: Now) {
         let Unread { sender, lane, cost, .. } = *unread;
         let is_same_run = self.peers.get(&sender).is_some_and(|peer| peer.run == unread.run);
-        if is_same_run && self.give_back(sender, lane, super::message::CreditClass::Plain, cost) {
+        if (is_same_run || cost.free) && self.give_back(sender, lane, cost) {
             self.touch(cx, sender, now);
         }
     }
@@ -259,9 +261,15 @@ impl Member {
     }
 
     /// A message no longer takes memory. True if its sender is to be told.
-    pub(super) fn give_back(&mut self, id: AgentId, lane: Lane, class: super::message::CreditClass, cost: u64) -> bool {
+    pub(super) fn give_back(&mut self, id: AgentId, lane: Lane, cost: Cost) -> bool {
+        if cost.free {
+            if let Some(room) = self.rooms.get_mut(&(id, lane)) {
+                room.give_back(cost);
+            }
+            return false;
+        }
         let Some(peer) = self.peers.get_mut(&id) else { return false };
-        let due = lane != Lane::Control && peer.receive[lane.index()].give_back(class, cost);
+        let due = lane != Lane::Control && peer.receive[lane.index()].give_back(cost);
         if due {
             peer.owe_credit(lane);
         }

@@ -24,6 +24,7 @@ use super::renewal::Renewal;
 use super::requests::Requests;
 use super::roster::{Presence, PresenceChange, Roster};
 use super::sessions::Strays;
+use super::transport::{Room, SendLane};
 use crate::crypto::{FounderKey, Identity, KeyPair, Random};
 use crate::proto::{AgentId, BounceReason, Label, Lane, Now, RunId, SessionId};
 
@@ -79,6 +80,10 @@ pub(super) struct Member {
     pub(super) roster: Roster,
     pub(super) peers: BTreeMap<AgentId, Peer>,
     pub(super) sessions: BTreeMap<SessionId, AgentId>,
+    /// No lane to a peer that was forgotten gave a number as high as this: with it the lanes of the next one begin.
+    numbers_from: u64,
+    /// What of the messages that came without credit is unread.
+    pub(super) rooms: BTreeMap<(AgentId, Lane), Room>,
     pub(super) strays: Strays,
     pub(super) openers: Openers,
     pub(super) outbox: Outbox,
@@ -116,6 +121,8 @@ impl Member {
             roster,
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            numbers_from: 0,
+            rooms: BTreeMap::new(),
             strays: Strays::default(),
             openers: Openers::default(),
             outbox: Outbox::default(),
@@ -257,7 +264,7 @@ impl Member {
                 let Some(peer) = self.peers.get_mut(&id) else { return };
                 if peer.pending.take_if(|pending| pending.session == session).is_some() {
                     self.sessions.remove(&session);
-                    peer.send.iter_mut().for_each(super::transport::SendLane::doubt_all);
+                    peer.send.iter_mut().for_each(SendLane::doubt_all);
                 }
                 peer.hold_until = now.monotonic + retry_after.max(super::limits::BOUNCE_PAUSE);
                 peer.open_not_before = peer.open_not_before.max(peer.hold_until);
@@ -365,7 +372,8 @@ impl Member {
             return None;
         }
         let card = &entry.card;
-        Some(self.peers.entry(id).or_insert_with(|| Peer::new(id, card.label, card.run)))
+        let first = self.numbers_from;
+        Some(self.peers.entry(id).or_insert_with(|| Peer::new(id, card.label, card.run, first)))
     }
 
     /// The identity of this peer ended: nothing is kept for it.
@@ -377,6 +385,8 @@ impl Member {
         for session in peer.forget_sessions() {
             self.sessions.remove(&session);
         }
+        self.numbers_from = peer.send.iter().map(SendLane::next).fold(self.numbers_from, u64::max);
+        self.rooms.retain(|(of, _), _| *of != id);
         let mut settled = Vec::new();
         peer.send.iter_mut().for_each(|lane| lane.fail_all(&mut settled));
         self.settle(cx, settled);

@@ -39,6 +39,7 @@ const EXTENSIONS: u16 = 0x0010;
 const SKILL: u16 = 0x0020;
 const WANTS_DONE: u16 = 0x0100;
 const MAYBE_REPEATED: u16 = 0x0200;
+const FREE: u16 = 0x0400;
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,13 +168,18 @@ pub struct Lost {
     pub class: CreditClass,
     /// Its encoded length.
     pub cost: u32,
+    /// So many numbers before it won't come either: an earlier run of the receiver has had what they stood for.
+    pub before: u32,
 }
 
 impl Lost {
     pub fn encode(self) -> Bytes {
-        let mut out = BytesMut::with_capacity(5);
+        let mut out = BytesMut::with_capacity(9);
         out.put_u8(self.class as u8);
         out.put_u32(self.cost);
+        if self.before > 0 {
+            out.put_u32(self.before);
+        }
         out.freeze()
     }
 
@@ -183,7 +189,10 @@ impl Lost {
     /// `Malformed` by the peer's fault.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader::new(body);
-        let lost = Self { class: reader.u8()?.try_into()?, cost: reader.u32()? };
+        let mut lost = Self { class: reader.u8()?.try_into()?, cost: reader.u32()?, before: 0 };
+        if !reader.is_empty() {
+            lost.before = reader.u32()?;
+        }
         reader.finish("gap")?;
         Ok(lost)
     }
@@ -297,6 +306,8 @@ pub struct MessageHeader {
     pub wants_done: bool,
     /// An earlier run of the receiver may have had this message.
     pub maybe_repeated: bool,
+    /// Its number was given without credit: it was parked, or was unsettled when the receiver's run changed.
+    pub free: bool,
     /// Unix milliseconds on the sender's clock; nothing is handed over after it.
     pub expiry: u64,
     /// Milliseconds: the message was sent at `expiry` minus this.
@@ -326,6 +337,7 @@ impl MessageHeader {
             content_type: ContentType::None,
             wants_done: false,
             maybe_repeated: false,
+            free: false,
             expiry,
             ttl_ms,
             depth: 0,
@@ -390,6 +402,7 @@ impl MessageHeader {
             | flag(!self.headers.is_empty(), HEADERS)
             | flag(self.wants_done, WANTS_DONE)
             | flag(self.maybe_repeated, MAYBE_REPEATED)
+            | flag(self.free, FREE)
     }
 
     /// Splits an encoded message into its header and its body, which stays in the same buffer.
@@ -407,6 +420,7 @@ impl MessageHeader {
             content_type,
             wants_done: has(WANTS_DONE),
             maybe_repeated: has(MAYBE_REPEATED),
+            free: has(FREE),
             ..Self::new(id, kind, reader.u64()?, reader.u32()?)
         };
         header.depth = reader.u16()?;

@@ -84,7 +84,8 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(id: AgentId, label: Label, run: RunId) -> Self {
+    /// `first` is the number with which the lanes begin: none that was given to it before.
+    pub(super) fn new(id: AgentId, label: Label, run: RunId, first: u64) -> Self {
         Self {
             id,
             label,
@@ -96,7 +97,7 @@ impl Peer {
             failed_openings: 0,
             open_not_before: Duration::ZERO,
             hold_until: Duration::ZERO,
-            send: Default::default(),
+            send: std::array::from_fn(|_| SendLane::starting_at(first)),
             receive: Default::default(),
             pace: Default::default(),
             in_ring: Default::default(),
@@ -194,7 +195,7 @@ impl Peer {
         self.sessions.drain(..).map(|session| session.id()).chain(opening).collect()
     }
 
-    /// The peer's process is another: lanes begin anew, unconfirmed messages wait for it in their order.
+    /// The peer's process is another: it has sent nothing yet, and what is unconfirmed goes to it in its order.
     pub(super) fn restart(&mut self, run: RunId) {
         self.run = run;
         self.send.iter_mut().for_each(SendLane::restart);

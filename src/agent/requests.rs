@@ -10,7 +10,8 @@ use super::event::{Content, Event, Outgoing, Token};
 use super::inbox::{expiry_here, incoming};
 use super::limits::{EARLY_CANCELS, HEARTBEAT_INTERVAL, LOOP_STALL, TTL_MAX};
 use super::member::{Member, Shared};
-use super::message::{CreditClass, MessageHeader, MessageKind, Refusal, RefusalCode};
+use super::message::{MessageHeader, MessageKind, Refusal, RefusalCode};
+use super::transport::Cost;
 use crate::proto::{AgentId, Lane, MessageId, Now, ThreadId};
 
 /// How long an answer is worth delivering.
@@ -21,7 +22,7 @@ struct Request {
     id: MessageId,
     lane: Lane,
     thread: Option<ThreadId>,
-    cost: u64,
+    cost: Cost,
     cancelled: bool,
 }
 
@@ -87,7 +88,7 @@ impl Member {
         lane: Lane,
         header: MessageHeader,
         body: Bytes,
-        cost: u64,
+        cost: Cost,
         now: Now,
     ) {
         let Some((offset, entry)) = self.peers.get(&sender).map(|peer| peer.clock_offset).zip(self.roster.get(&sender)) else {
@@ -107,11 +108,11 @@ impl Member {
             None
         };
         if let Some(refusal) = refusal {
-            self.give_back(sender, lane, CreditClass::Request, cost);
+            self.give_back(sender, lane, cost);
             return self.send_refusal(cx, sender, lane, &header, &refusal, now);
         }
         if self.requests.was_cancelled(sender, header.id) {
-            self.give_back(sender, lane, CreditClass::Request, cost);
+            self.give_back(sender, lane, cost);
             return;
         }
         let token = cx.token();
@@ -208,7 +209,7 @@ impl Member {
 
     fn finish_request(&mut self, cx: &mut Shared, request: Token, now: Now) -> Option<Request> {
         let entry = self.requests.remove(request)?;
-        if self.give_back(entry.sender, entry.lane, CreditClass::Request, entry.cost) {
+        if self.give_back(entry.sender, entry.lane, entry.cost) {
             self.touch(cx, entry.sender, now);
         }
         Some(entry)

@@ -33,7 +33,7 @@ fn a_header_with_every_field_is_pinned() {
         "11111111111111111111111111111111",
         "02",
         "03",
-        "032f",
+        "072f",
         "0000000000000100",
         "00000200",
         "0003",
@@ -192,6 +192,15 @@ proptest! {
     }
 }
 
+#[test]
+fn a_gap_says_what_it_stands_for() {
+    let short = Lost { class: CreditClass::Request, cost: 0x0102, before: 0 };
+    let long = Lost { before: 3, ..short };
+    assert_eq!((HEX.encode(&short.encode()), HEX.encode(&long.encode())), ("0100000102".into(), "010000010200000003".into()));
+    assert_eq!((Lost::decode(&short.encode()).unwrap(), Lost::decode(&long.encode()).unwrap()), (short, long));
+    assert!(Lost::decode(&long.encode()[..7]).is_err());
+}
+
 fn id(byte: u8) -> MessageId {
     MessageId::from_bytes([byte; 16])
 }
@@ -211,6 +220,7 @@ fn full_header() -> MessageHeader {
         content_type: ContentType::MessagePack,
         wants_done: true,
         maybe_repeated: true,
+        free: true,
         expiry: 256,
         ttl_ms: 512,
         depth: 3,
@@ -229,7 +239,7 @@ prop_compose! {
     fn headers()(
         id: [u8; 16],
         (kind, content_type) in any::<(u8, u8)>(),
-        (wants_done, maybe_repeated) in any::<(bool, bool)>(),
+        (wants_done, maybe_repeated, free) in any::<(bool, bool, bool)>(),
         (expiry, ttl_ms) in any::<(u64, u32)>(),
         (depth, budget, attempt, after) in any::<(u16, u32, u32, u32)>(),
         reply_to in option::of(any::<[u8; 16]>()),
@@ -244,6 +254,7 @@ prop_compose! {
             content_type: content_type.into(),
             wants_done,
             maybe_repeated,
+            free,
             expiry,
             ttl_ms,
             depth,

@@ -1,6 +1,7 @@
 //! How much a sender may have under way: totals of messages and bytes, granted end to end by the receiver.
 
 use crate::agent::limits::{CREDIT_WINDOW_BYTES, CREDIT_WINDOW_MESSAGES};
+use crate::agent::message::CreditClass;
 use crate::proto::Lane;
 
 /// Before the first grant a sender may have this many messages under way, in each lane and class. Chosen: it fills one frame.
@@ -10,6 +11,38 @@ pub const INITIAL_BYTES: u64 = 65_536;
 
 /// How many classes of credit there are: plain messages, requests, everything else.
 pub const CLASSES: usize = 3;
+
+/// What a message costs its sender, to be given back when it no longer takes the receiver's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    pub class: CreditClass,
+    pub bytes: u64,
+    /// Its number was given without credit, and neither side counts it there.
+    pub free: bool,
+}
+
+/// Unread messages that were sent without credit, of one peer in one lane: as many as two windows in each class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room([(u64, u64); CLASSES]);
+
+impl Room {
+    pub fn admits(&self, cost: Cost) -> bool {
+        let (messages, bytes) = self.0[cost.class.index()];
+        messages < 2 * u64::from(CREDIT_WINDOW_MESSAGES) && bytes + cost.bytes <= 2 * u64::from(CREDIT_WINDOW_BYTES)
+    }
+
+    pub fn take(&mut self, cost: Cost) {
+        let (messages, bytes) = &mut self.0[cost.class.index()];
+        *messages += 1;
+        *bytes += cost.bytes;
+    }
+
+    pub fn give_back(&mut self, cost: Cost) {
+        let (messages, bytes) = &mut self.0[cost.class.index()];
+        *messages = messages.saturating_sub(1);
+        *bytes = bytes.saturating_sub(cost.bytes);
+    }
+}
 
 /// The first grants as opener and answer carry them: lanes 1 to 4, classes 0 to 2, each `u32 messages, u32 bytes`.
 #[derive(Clone, Debug, PartialEq, Eq)]

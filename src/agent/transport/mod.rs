@@ -3,7 +3,7 @@
 //! A [`SendLane`] numbers messages when they are first sealed, keeps their plaintext until the receiver has them, and offers them
 //! again after a bounce, a reconnect or silence. A [`ReceiveLane`] takes each number once, puts chunks together, holds a message back
 //! until the one before it in its thread was handed over, and knows what to say in receipts. Both know nothing of keys, links or
-//! other peers, and survive sessions: they end when a run ends.
+//! other peers, and survive sessions. Numbers are those of the sender's run: they go on when the receiver's run is another.
 //!
 //! See PROTOCOL.md section 7.
 
@@ -15,6 +15,6 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-pub(super) use credit::Grants;
+pub(super) use credit::{Cost, Grants, Room};
 pub(super) use receive::{HandedOver, ReceiveLane};
 pub(super) use send::{Built, Outbound, SendLane, Settled};

@@ -1,17 +1,18 @@
-//! The receiving half of one lane from one peer: each number once, whole, and in the order of its thread.
+//! The receiving half of one lane from one run of a peer: each number once, whole, and in the order of its thread.
+//!
+//! Numbers are the sender's, and begin anywhere: its floor says below which there is nothing more to come.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use super::credit::{CLASSES, ReceiveCredit};
+use super::credit::{CLASSES, Cost, ReceiveCredit, Room};
 use super::numbers::Numbers;
 use super::outcomes::{Outcomes, RECEIPT_RANGES, Said};
 use crate::agent::limits::{BODY_MAX, CREDIT_WINDOW_BYTES, MESSAGE_OVERHEAD_MAX};
-use crate::agent::message::{Lost, MessageHeader, RefusalCode};
+use crate::agent::message::{CreditClass, Lost, MessageHeader, MessageKind, RefusalCode};
 use crate::agent::section::{CHUNK_LIMIT, Chunk, Credit, Receipt};
-use crate::agent::{message::CreditClass, message::MessageKind};
 use crate::proto::Lane;
 
 /// Numbers this far beyond the first missing one are not taken. Chosen: far above any credit window.
@@ -24,7 +25,7 @@ const PARTIAL_BYTES: usize = CLASSES * CREDIT_WINDOW_BYTES as usize;
 /// Why a message was not taken. It is not confirmed, so its sender learns by its expiry.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ReceiveError {
-    /// The sender exceeds what it was granted.
+    /// The sender exceeds what it was granted, or what may be unread without a grant.
     #[error("the peer sent more than it was granted")]
     OverCredit,
     /// The number is too far ahead, or there are too many gaps.
@@ -44,9 +45,16 @@ pub struct HandedOver {
     pub number: u64,
     pub header: MessageHeader,
     pub body: Bytes,
-    /// What to give back, and in which class, when it no longer takes memory.
-    pub class: CreditClass,
-    pub cost: u64,
+    /// What to give back when it no longer takes memory.
+    pub cost: Cost,
+}
+
+impl HandedOver {
+    /// The number before it in its thread, if it has to wait for one.
+    fn before(&self) -> Option<u64> {
+        let after = u64::from(self.header.after).min(self.number);
+        (after > 0).then_some(self.number - after)
+    }
 }
 
 /// Call `handle_message` and `handle_chunk` for what comes in; then the application's `done` and `refuse`, and `receipt`.
@@ -106,16 +114,16 @@ impl ReceiveLane {
         lane: Lane,
         number: u64,
         encoded: Bytes,
+        room: &mut Room,
         out: &mut Vec<HandedOver>,
     ) -> Result<bool, ReceiveError> {
         if self.got.contains(number) && !cfg!(feature = "planted_dedup_off") {
             return Ok(false);
         }
-        if number >= self.got.below() + NUMBERS_AHEAD || (self.got.ranges() >= RANGES && !self.got.touches(number)) {
+        if self.is_too_far_ahead(number) {
             return Err(ReceiveError::TooFarAhead);
         }
-        let len = encoded.len() as u64;
-        let Ok((header, body, class, cost)) = read(encoded.clone(), len) else {
+        let Ok((header, body, cost)) = read(encoded.clone()) else {
             // It will not get better by being sent again.
             self.got.insert(number);
             self.refuse(number, RefusalCode::Unsupported, "the message is malformed");
@@ -126,33 +134,72 @@ impl ReceiveLane {
             if header.kind != MessageKind::Cancel && header.kind != MessageKind::Gap {
                 return Err(ReceiveError::WrongLane);
             }
-        } else {
-            let credit = &mut self.credit[class.index()];
-            if !credit.admits(cost) {
+        } else if cost.free {
+            if !room.admits(cost) {
                 return Err(ReceiveError::OverCredit);
             }
-            credit.receive(cost);
+            room.take(cost);
+        } else {
+            let credit = &mut self.credit[cost.class.index()];
+            if !credit.admits(cost.bytes) {
+                return Err(ReceiveError::OverCredit);
+            }
+            credit.receive(cost.bytes);
         }
+        if header.kind == MessageKind::Gap {
+            self.skip_before(number, &body, out);
+        }
+        self.take(HandedOver { number, header, body, cost }, &encoded, out);
+        Ok(true)
+    }
+
+    fn is_too_far_ahead(&self, number: u64) -> bool {
+        number >= self.got.below().saturating_add(NUMBERS_AHEAD) || (self.got.ranges() >= RANGES && !self.got.touches(number))
+    }
+
+    /// Hands a message over, or holds it until it is its turn.
+    fn take(&mut self, mut message: HandedOver, encoded: &Bytes, out: &mut Vec<HandedOver>) {
+        let number = message.number;
         self.partial.remove(&number);
         self.got.insert(number);
-        let before = u64::from(header.after).min(number);
-        let mut message = HandedOver { number, header, body, class, cost };
-        let waits_for = number - before;
-        let is_early = before > 0 && (!self.got.contains(waits_for) || self.held.contains_key(&waits_for));
-        if is_early && !cfg!(feature = "planted_order_off") {
-            // It may wait for long: alone, and not with all of the frame that it came in.
-            if encoded.len() <= CHUNK_LIMIT
-                && let Ok((header, body, ..)) = read(Bytes::copy_from_slice(&encoded), len)
-            {
-                message = HandedOver { header, body, ..message };
+        let waits_for = message.before().filter(|before| !self.got.contains(*before) || self.held.contains_key(before));
+        match waits_for.filter(|_| !cfg!(feature = "planted_order_off")) {
+            Some(before) => {
+                // It may wait for long: alone, and not with all of the frame that it came in.
+                if encoded.len() <= CHUNK_LIMIT
+                    && let Ok((header, body, _)) = read(Bytes::copy_from_slice(encoded))
+                {
+                    // A mark that was set here stays.
+                    let maybe_repeated = message.header.maybe_repeated;
+                    message = HandedOver { header: MessageHeader { maybe_repeated, ..header }, body, ..message };
+                }
+                self.heirs.insert((before, number));
+                self.held.insert(number, message);
             }
-            self.heirs.insert((waits_for, number));
-            self.held.insert(number, message);
-        } else {
-            out.push(message);
+            None => {
+                out.push(message);
+                self.release_heirs(number, out);
+            }
+        }
+    }
+
+    /// What a gap says of the numbers before it: they were settled with an earlier run of this agent.
+    fn skip_before(&mut self, number: u64, gap: &[u8], out: &mut Vec<HandedOver>) {
+        let before = Lost::decode(gap).map_or(0, |lost| lost.before);
+        if before > 0 {
+            let first = number.saturating_sub(before.into());
+            self.got.insert_range(first, number);
+            self.release_settled(first, number, out);
+        }
+    }
+
+    /// Hands over what waited for these numbers, none of which will come any more.
+    fn release_settled(&mut self, first: u64, end: u64, out: &mut Vec<HandedOver>) {
+        let numbers: BTreeSet<u64> = self.heirs.range((first, 0)..(end, 0)).map(|&(number, _)| number).collect();
+        // What is here and waits itself releases its heirs in its turn.
+        for number in numbers.into_iter().filter(|number| !self.held.contains_key(number)).collect::<Vec<_>>() {
             self.release_heirs(number, out);
         }
-        Ok(true)
     }
 
     /// Hands over what waited for `number`, and what waited for that.
@@ -172,7 +219,13 @@ impl ReceiveLane {
 
     /// Takes a part of a long message, in any order; the last one that is missing makes it whole. Returns false for a duplicate of a whole
     /// message.
-    pub fn handle_chunk(&mut self, lane: Lane, chunk: &Chunk, out: &mut Vec<HandedOver>) -> Result<bool, ReceiveError> {
+    pub fn handle_chunk(
+        &mut self,
+        lane: Lane,
+        chunk: &Chunk,
+        room: &mut Room,
+        out: &mut Vec<HandedOver>,
+    ) -> Result<bool, ReceiveError> {
         if self.got.contains(chunk.number) {
             return Ok(false);
         }
@@ -196,12 +249,18 @@ impl ReceiveLane {
             return Ok(true);
         }
         let Some(whole) = self.partial.remove(&chunk.number) else { return Err(ReceiveError::BadChunk) };
-        self.handle_message(lane, chunk.number, whole.join(), out)
+        self.handle_message(lane, chunk.number, whole.join(), room, out)
     }
 
-    /// The lowest number whose outcome the sender still waits for.
-    pub fn handle_floor(&mut self, floor: u64) {
+    /// The lowest number that the sender still waits for: below it everything is settled, here or with an earlier run. What waited for
+    /// something there is handed over.
+    pub fn handle_floor(&mut self, floor: u64, out: &mut Vec<HandedOver>) {
         self.outcomes.handle_floor(floor);
+        if floor > self.got.below() {
+            self.got.insert_below(floor);
+            self.partial = self.partial.split_off(&floor);
+            self.release_settled(0, floor, out);
+        }
     }
 
     /// The message was handled. Worth calling only for those that want it.
@@ -240,8 +299,8 @@ impl ReceiveLane {
     }
 
     /// A message no longer takes memory. True when the sender should be told.
-    pub fn give_back(&mut self, class: CreditClass, cost: u64) -> bool {
-        self.credit[class.index()].give_back(cost)
+    pub fn give_back(&mut self, cost: Cost) -> bool {
+        self.credit[cost.class.index()].give_back(cost.bytes)
     }
 
     /// Renews the grants of those classes where it is worth a section, or of all.
@@ -260,11 +319,13 @@ impl ReceiveLane {
 }
 
 /// Reads a message, and what it costs its sender: a gap costs what the message in whose place it stands had cost.
-fn read(encoded: Bytes, len: u64) -> Result<(MessageHeader, Bytes, CreditClass, u64), crate::proto::Error> {
+fn read(encoded: Bytes) -> Result<(MessageHeader, Bytes, Cost), crate::proto::Error> {
+    let len = encoded.len() as u64;
     let (header, body) = MessageHeader::decode(encoded)?;
-    let (class, cost) = match header.kind {
+    let (class, bytes) = match header.kind {
         MessageKind::Gap => Lost::decode(&body).map(|lost| (lost.class, u64::from(lost.cost)))?,
         kind => (kind.credit_class(), len),
     };
-    Ok((header, body, class, cost))
+    let cost = Cost { class, bytes, free: header.free };
+    Ok((header, body, cost))
 }

@@ -1,4 +1,7 @@
 //! The sending half of one lane to one peer: numbers, credit, what is under way, what has to go again.
+//!
+//! A message keeps its number for good, whichever run of the receiver gets it in the end: what waits at the switchboard under that number
+//! can then be told from what comes in a session. The floor tells a receiver where the numbers that concern it begin.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -7,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::credit::{CLASSES, SendCredit};
 use crate::agent::event::{ReceiptState, Token};
-use crate::agent::message::{Lost, MessageHeader, MessageKind};
+use crate::agent::message::{CreditClass, Lost, MessageHeader, MessageKind};
 use crate::agent::section::{CHUNK_LIMIT, MESSAGE_OVERHEAD, MESSAGES_OVERHEAD, MessagesWriter, Receipt, put_chunk};
 use crate::proto::{MessageId, ThreadId};
 
@@ -17,15 +20,13 @@ pub struct Outbound {
     pub token: Token,
     pub header: MessageHeader,
     pub body: Bytes,
-    /// An earlier run of the receiver may have got it.
-    pub sealed_to_earlier_run: bool,
     /// Its place in the order of pushing. Tokens don't say that: all messages that nobody asks about share one.
     place: u64,
 }
 
 impl Outbound {
     pub fn new(token: Token, header: MessageHeader, body: Bytes) -> Self {
-        Self { token, header, body, sealed_to_earlier_run: false, place: 0 }
+        Self { token, header, body, place: 0 }
     }
 
     /// Bytes of the encoded message: what it costs in credit and in the outbox.
@@ -38,8 +39,23 @@ impl Outbound {
     }
 
     /// It needs no credit, as it is all that the control lane carries.
-    fn is_free(&self) -> bool {
+    fn is_cancel(&self) -> bool {
         self.header.kind == MessageKind::Cancel
+    }
+
+    /// Where its order is promised. The common thread is for plain messages.
+    fn order(&self) -> Option<ThreadId> {
+        self.header.thread.or((self.header.kind == MessageKind::Plain).then_some(ThreadId::ZERO))
+    }
+
+    /// A gap in the place of what will not be sent, which stands for so many numbers before it as well.
+    fn gap(lost: &MessageHeader, reply_to: Option<MessageId>, credit: Lost) -> Self {
+        let mut header = MessageHeader::new(lost.id, MessageKind::Gap, 0, 0);
+        header.after = lost.after;
+        header.thread = lost.thread;
+        header.free = lost.free;
+        header.reply_to = reply_to;
+        Self::new(0, header, credit.encode())
     }
 
     fn is_gap(&self) -> bool {
@@ -105,6 +121,11 @@ struct Chunking {
 }
 
 impl SendLane {
+    /// A lane whose first number is this one.
+    pub fn starting_at(number: u64) -> Self {
+        Self { first: number, delivered_below: number, ..Self::default() }
+    }
+
     /// Takes a message to send.
     pub fn push(&mut self, mut message: Outbound) {
         self.starved = false;
@@ -250,7 +271,7 @@ impl SendLane {
                 break;
             }
             let message = self.take_waiting(class)?;
-            if !message.is_free() {
+            if !message.is_cancel() {
                 self.credit[class].take(cost as u64);
             }
             let number = self.next();
@@ -283,7 +304,7 @@ impl SendLane {
                 .header
                 .thread
                 .is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.place));
-            if !(message.is_free() || self.credit[class].covers(message.cost() as u64)) || !in_order {
+            if !(message.is_cancel() || self.credit[class].covers(message.cost() as u64)) || !in_order {
                 blocked = true;
             } else if best.is_none_or(|(place, _)| message.place < place) {
                 best = Some((message.place, class));
@@ -311,14 +332,12 @@ impl SendLane {
 
     /// Gives the message its number and its place in its thread.
     fn number(&mut self, mut message: Outbound, number: u64, now: Duration) -> &Outbound {
-        let thread = message.header.thread.unwrap_or(ThreadId::ZERO);
-        let last = self.last_in_thread.insert(thread, number);
+        let last = message.order().and_then(|thread| self.last_in_thread.insert(thread, number));
         // What the receiver is known to have needs no waiting for: everything below is in its memory, in order.
         message.header.after = match last {
             Some(last) if last >= self.delivered_below => u32::try_from(number - last).unwrap_or(0),
             _ => 0,
         };
-        message.header.maybe_repeated = message.sealed_to_earlier_run;
         self.entries.push_back(Entry { message: Some(message), delivered: false, sent_at: now, repeated: false });
         self.entries.back().and_then(|entry| entry.message.as_ref()).expect("pushed on the line above")
     }
@@ -379,8 +398,10 @@ impl SendLane {
         if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
             self.chunking = None;
         }
-        let thread = message.header.thread.unwrap_or(ThreadId::ZERO);
-        if self.last_in_thread.get(&thread) == Some(&number) && number < self.delivered_below {
+        if let Some(thread) = message.order()
+            && self.last_in_thread.get(&thread) == Some(&number)
+            && number < self.delivered_below
+        {
             self.last_in_thread.remove(&thread);
         }
         if !message.is_gap() {
@@ -513,14 +534,9 @@ impl SendLane {
         }
         let Some(message) = entry.message.as_mut() else { return };
         settled.push((message.token, state, message.cost()));
-        let lost_credit =
-            Lost { class: message.header.kind.credit_class(), cost: u32::try_from(message.cost()).unwrap_or(u32::MAX) };
-        let mut header = MessageHeader::new(message.header.id, MessageKind::Gap, 0, 0);
-        header.after = message.header.after;
-        header.thread = message.header.thread;
-        header.reply_to = lost;
-        message.header = header;
-        message.body = lost_credit.encode();
+        let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
+        let credit = Lost { class: message.header.kind.credit_class(), cost, before: 0 };
+        *message = Outbound::gap(&message.header, lost, credit);
         if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
             self.chunking = None;
         }
@@ -528,27 +544,53 @@ impl SendLane {
         self.resend.insert(number);
     }
 
-    /// The receiver is another run: numbers and credit begin again, and what isn't settled waits in its order.
+    /// The receiver is another run, and knows nothing. What isn't settled goes again under its old number, marked, and without credit, which
+    /// begins anew. Each stretch of numbers between them that the earlier run settled is one gap.
     pub fn restart(&mut self) {
-        let unsettled: Vec<Outbound> =
-            self.entries.drain(..).filter_map(|entry| entry.message).filter(|message| !message.is_gap()).collect();
-        let waiting = std::mem::take(&mut self.waiting);
-        *self = Self::default();
-        for mut message in unsettled {
-            message.sealed_to_earlier_run = true;
-            self.push(message);
+        self.chunking = None;
+        self.holes.clear();
+        self.resend.clear();
+        self.last_in_thread.clear();
+        self.credit = Default::default();
+        self.starved = false;
+        self.progress_at = Duration::ZERO;
+        self.progress_sent_at = Duration::ZERO;
+        for entry in self.entries.iter_mut().filter(|entry| entry.message.as_ref().is_some_and(Outbound::is_gap)) {
+            entry.message = None;
         }
-        let mut rest: Vec<Outbound> = waiting.into_iter().flatten().collect();
-        rest.sort_by_key(|message| message.place);
-        rest.into_iter().for_each(|message| self.push(message));
+        self.pop_settled();
+        self.delivered_below = self.first;
+        let mut settled_before = 0;
+        let mut unsettled = (self.first..).zip(&mut self.entries).peekable();
+        while let Some((number, entry)) = unsettled.next() {
+            entry.delivered = false;
+            entry.repeated = true;
+            if let Some(message) = &mut entry.message {
+                let last = message.order().and_then(|thread| self.last_in_thread.insert(thread, number));
+                message.header.after = last.map_or(0, |last| u32::try_from(number - last).unwrap_or(0));
+                message.header.maybe_repeated = true;
+                message.header.free = true;
+            } else if unsettled.peek().is_none_or(|(_, next)| next.message.is_some()) {
+                let mut nothing = MessageHeader::new(MessageId::ZERO, MessageKind::Gap, 0, 0);
+                nothing.free = true;
+                let credit = Lost { class: CreditClass::Other, cost: 0, before: settled_before };
+                entry.message = Some(Outbound::gap(&nothing, None, credit));
+                settled_before = 0;
+            } else {
+                settled_before += 1;
+                continue;
+            }
+            self.resend.insert(number);
+        }
     }
 
     /// The receiver will never come back: everything that it doesn't have ends so.
     pub fn fail_all(&mut self, settled: &mut Vec<Settled>) {
+        let next = self.next();
         let waiting = std::mem::take(&mut self.waiting).into_iter().flatten();
         let under_way = self.entries.drain(..).filter_map(|entry| entry.message).filter(|message| !message.is_gap());
         settled.extend(under_way.chain(waiting).map(|message| (message.token, ReceiptState::Failed, message.cost())));
-        *self = Self::default();
+        *self = Self::starting_at(next);
     }
 
     /// Tokens of everything that the receiver isn't known to have.
@@ -562,7 +604,8 @@ impl SendLane {
         under_way.chain(self.waiting.iter().flatten()).map(|message| message.token)
     }
 
-    fn next(&self) -> u64 {
+    /// The number that is given next.
+    pub fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 

@@ -15,6 +15,7 @@ use crate::proto::{Lane, MessageId, ThreadId};
 
 const NOW: Duration = Duration::from_secs(1);
 const ROOM: usize = CHUNK_LIMIT;
+const PLAIN: Cost = Cost { class: CreditClass::Plain, bytes: 60, free: false };
 
 fn outbound(token: u64, thread: u8, len: usize) -> Outbound {
     let mut header = MessageHeader::new(MessageId::from_bytes([token as u8; 16]), MessageKind::Plain, 1_000, 1_000);
@@ -32,15 +33,16 @@ fn receive(lane: &mut ReceiveLane, frame: &Bytes, out: &mut Vec<HandedOver>) {
     for section in sections(frame.clone()) {
         match section.expect("a lane writes whole sections") {
             Section::Messages(messages) => {
-                lane.handle_floor(messages.floor);
+                lane.handle_floor(messages.floor, out);
                 for (number, message) in (messages.first..).zip(messages.messages) {
-                    lane.handle_message(Lane::Normal, number, message, out).expect("the sender keeps the rules");
+                    lane.handle_message(Lane::Normal, number, message, &mut Room::default(), out)
+                        .expect("the sender keeps the rules");
                 }
             }
             Section::Chunk(chunk) => {
-                lane.handle_floor(chunk.floor);
+                lane.handle_floor(chunk.floor, out);
                 // Under heavy loss more long messages can be half there than the receiver keeps; the sender's next try finishes them.
-                let taken = lane.handle_chunk(Lane::Normal, &chunk, out);
+                let taken = lane.handle_chunk(Lane::Normal, &chunk, &mut Room::default(), out);
                 assert!(matches!(taken, Ok(_) | Err(receive::ReceiveError::BadChunk)), "the sender keeps the rules: {taken:?}");
             }
             other => panic!("a lane wrote {other:?}"),
@@ -199,9 +201,9 @@ fn credit_is_enforced_on_both_sides() {
         (0..=u64::from(CREDIT_WINDOW_MESSAGES)).map(|number| receive_one(&mut receiver, 1_000 + number)).collect();
     assert_eq!(plenty.last(), Some(&Err(receive::ReceiveError::OverCredit)), "a sender without manners is stopped at the window");
     for _ in 0..CREDIT_WINDOW_MESSAGES / 4 {
-        receiver.give_back(CreditClass::Plain, 60);
+        receiver.give_back(PLAIN);
     }
-    assert!(receiver.give_back(CreditClass::Plain, 60), "a quarter of the window is worth a word");
+    assert!(receiver.give_back(PLAIN), "a quarter of the window is worth a word");
 }
 
 #[test]
@@ -250,7 +252,94 @@ fn a_new_run_gets_everything_unsettled_again_in_order_and_marked() {
     receive(&mut receiver, &build(&mut sender).expect("there is credit").0, &mut out);
     let got: Vec<_> =
         out.iter().map(|message| (message.number, message.header.id.as_bytes()[0], message.header.maybe_repeated)).collect();
-    assert_eq!(got, [(0, 1, true), (1, 2, false)]);
+    assert_eq!(got, [(0, 1, true)]);
+    receive(&mut receiver, &build(&mut sender).expect("there is credit").0, &mut out);
+    assert_eq!((out[1].number, out[1].header.maybe_repeated, out[1].header.free), (1, false, false));
+}
+
+#[test]
+fn numbers_go_on_when_the_receiver_is_another_run_and_its_receipts_stay_short() {
+    let mut sender = SendLane::starting_at(1_000);
+    sender.handle_credit(0, 10_000, 1 << 20);
+    for token in 1..=200 {
+        let mut message = outbound(token, 0, 10);
+        message.header.wants_done = token % 4 == 1;
+        sender.push(message);
+    }
+    let (mut first, mut out, mut settled) = (ReceiveLane::default(), Vec::new(), Vec::new());
+    while let Some((frame, _)) = build(&mut sender) {
+        receive(&mut first, &frame, &mut out);
+    }
+    first.done(1_000);
+    sender.handle_receipt(&first.receipt(Lane::Normal).0, &mut settled, NOW);
+
+    sender.restart();
+    sender.push(outbound(201, 0, 10));
+    sender.handle_credit(0, 1, 1 << 20);
+    let (mut second, mut out) = (ReceiveLane::default(), Vec::new());
+    while let Some((frame, _)) = build(&mut sender) {
+        receive(&mut second, &frame, &mut out);
+    }
+    let plain = out.iter().filter(|message| message.header.kind == MessageKind::Plain);
+    let got: Vec<_> = plain.map(|message| (message.number, message.cost.free)).collect();
+    let unsettled = (1_004..1_200).step_by(4).map(|number| (number, true));
+    assert_eq!(got, unsettled.chain([(1_200, false)]).collect::<Vec<_>>());
+    let receipt = second.receipt(Lane::Normal).0;
+    assert_eq!((receipt.delivered_below, receipt.delivered), (1_201, vec![]), "one gap stands for each stretch between them");
+    sender.handle_receipt(&second.receipt(Lane::Normal).0, &mut settled, NOW);
+    assert_eq!(sender.undelivered().count(), 0);
+}
+
+#[test]
+fn what_waits_for_something_below_the_floor_is_handed_over() {
+    let (mut sender, mut receiver, mut out) = (SendLane::default(), ReceiveLane::default(), Vec::new());
+    for token in 1..=3 {
+        sender.push(outbound(token, 1, 10));
+    }
+    let (lost, _) = build(&mut sender).expect("there is credit");
+    let Section::Messages(messages) = sections(lost).next().unwrap().unwrap() else { panic!("short messages") };
+    let third = messages.messages.last().unwrap();
+    receiver.handle_message(Lane::Normal, 2, third, &mut Room::default(), &mut out).unwrap();
+    assert!(out.is_empty());
+    receiver.handle_floor(2, &mut out);
+    assert_eq!(out.iter().map(|message| message.number).collect::<Vec<_>>(), [2]);
+    assert_eq!(receiver.receipt(Lane::Normal).0.delivered_below, 3);
+    receiver.handle_floor(u64::MAX, &mut out);
+    assert_eq!(receive_one(&mut receiver, u64::MAX - 1), Ok(false), "a floor that can't be hurts nobody");
+}
+
+#[test]
+fn the_common_thread_orders_plain_messages_only() {
+    let mut sender = SendLane::default();
+    let (mut plain, mut card, mut next) = (outbound(1, 0, 10), outbound(2, 0, 10), outbound(3, 0, 10));
+    card.header.kind = MessageKind::Card;
+    plain.header.thread = None;
+    next.header.thread = None;
+    [plain, card, next].into_iter().for_each(|message| sender.push(message));
+    let mut out = Vec::new();
+    receive(&mut ReceiveLane::default(), &build(&mut sender).expect("there is credit").0, &mut out);
+    assert_eq!(out.iter().map(|message| message.header.after).collect::<Vec<_>>(), [0, 0, 2]);
+}
+
+#[test]
+fn what_came_without_credit_is_bounded_by_what_is_unread() {
+    let (mut receiver, mut room, mut taken) = (ReceiveLane::default(), Room::default(), Vec::new());
+    let mut send = |number, room: &mut Room| {
+        let mut message = outbound(1, 0, 10);
+        message.header.free = true;
+        message.header.after = 0;
+        let mut encoded = BytesMut::new();
+        message.header.encode_into(&mut encoded);
+        receiver.handle_message(Lane::Normal, number, encoded.freeze(), room, &mut taken)
+    };
+    for number in 0..2 * u64::from(CREDIT_WINDOW_MESSAGES) {
+        assert_eq!(send(number, &mut room), Ok(true));
+    }
+    let over = 2 * u64::from(CREDIT_WINDOW_MESSAGES);
+    assert_eq!(send(over, &mut room), Err(receive::ReceiveError::OverCredit));
+    room.give_back(Cost { free: true, ..PLAIN });
+    assert_eq!(send(over, &mut room), Ok(true), "it is taken when something was read");
+    assert!(receiver.credits(Lane::Normal, false).is_empty(), "neither side counts it");
 }
 
 fn receive_one(lane: &mut ReceiveLane, number: u64) -> Result<bool, receive::ReceiveError> {
@@ -258,5 +347,5 @@ fn receive_one(lane: &mut ReceiveLane, number: u64) -> Result<bool, receive::Rec
     let mut encoded = BytesMut::new();
     message.header.encode_into(&mut encoded);
     encoded.extend_from_slice(&message.body);
-    lane.handle_message(Lane::Normal, number, encoded.freeze(), &mut Vec::new())
+    lane.handle_message(Lane::Normal, number, encoded.freeze(), &mut Room::default(), &mut Vec::new())
 }

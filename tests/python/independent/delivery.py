@@ -1,4 +1,4 @@
-"""Section 7: the transport sequence of one lane between two runs: numbers, receipts, order within threads, credit.
+"""Section 7: the transport sequence of one lane from one run: numbers, receipts, order within threads, credit.
 
 It survives sessions and links: what isn't confirmed is built into frames again, under the same numbers.
 """
@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from independent.codec import Malformed
-from independent.message import WANTS_DONE, Message
+from independent.codec import Malformed, Reader
+from independent.message import FREE, WANTS_DONE, Kind, Message
 from independent.section import CHUNK, Chunk, Credit, Messages, Range, Receipt, Section
 
 CLASSES = 3
@@ -105,6 +105,8 @@ class ReceivingLane:
         """Gives the messages, with their numbers, that may be handed over now."""
         self._floor = max(self._floor, section.floor)
         self._done = {number for number in self._done if number >= self._floor}
+        self._chunks = {number: parts for number, parts in self._chunks.items() if number >= self._floor}
+        self._settle(self._below, self._floor)
         if isinstance(section, Chunk):
             self._take_chunk(section)
         else:
@@ -124,8 +126,17 @@ class ReceivingLane:
     def _take(self, number: int, encoded: bytes) -> None:
         if self._seen(number):
             return
-        self._held[number] = Message.decode(encoded)
-        self._beyond.add(number)
+        self._held[number] = received = Message.decode(encoded)
+        first = number - (gap_before(received) if received.kind == Kind.GAP else 0)
+        self._settle(max(first, self._below), number + 1)
+
+    def _settle(self, first: int, end: int) -> None:
+        """Takes these numbers for those that won't come any more."""
+        if first <= self._below < end:
+            self._below = end
+        else:
+            self._beyond.update(range(first, end))
+        self._beyond = {number for number in self._beyond if number >= self._below}
         while self._below in self._beyond:
             self._beyond.remove(self._below)
             self._below += 1
@@ -144,6 +155,8 @@ class ReceivingLane:
         """Says that the application has handled a message: that gives credit back."""
         if message.flags & WANTS_DONE:
             self._done.add(number)
+        if message.flags & FREE:
+            return
         accounts, size = cost or (message.credit_class, len(message.encode()))
         messages, total = self._consumed[accounts]
         self._consumed[accounts] = messages + 1, total + size
@@ -158,6 +171,13 @@ class ReceivingLane:
             return []
         totals = ((messages + WINDOW[0], size + WINDOW[1]) for messages, size in self._consumed)
         return [Credit(self.lane, accounts, messages, size) for accounts, (messages, size) in enumerate(totals)]
+
+
+def gap_before(gap: Message) -> int:
+    """How many numbers before it a gap stands for."""
+    fields = Reader(gap.body)
+    fields.take(5)
+    return fields.u32() if fields else 0
 
 
 def _ranges(numbers: set[int]) -> tuple[Range, ...]:

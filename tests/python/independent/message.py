@@ -24,7 +24,7 @@ class Kind(IntEnum):
 
 NONE, BYTES, TEXT, MESSAGE_PACK = 0, 1, 2, 3
 REPLY_TO, THREAD, PROVENANCE, HEADERS, EXTENSIONS, SKILL = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-WANTS_DONE, MAYBE_REPEATED = 0x100, 0x200
+WANTS_DONE, MAYBE_REPEATED, FREE = 0x100, 0x200, 0x400
 
 PLAIN_CLASS, REQUEST_CLASS, OTHER_CLASS = 0, 1, 2
 UNSUPPORTED, SKILL_UNKNOWN = 2, 5
@@ -90,7 +90,7 @@ class Message:
         headers = fields.bytes16(1_024) if flags & HEADERS else b""
         if flags & EXTENSIONS:
             fields.extensions()
-        flags &= WANTS_DONE | MAYBE_REPEATED
+        flags &= WANTS_DONE | MAYBE_REPEATED | FREE
         return cls(
             identifier,
             kind,

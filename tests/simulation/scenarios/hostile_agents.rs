@@ -235,7 +235,7 @@ fn numbers_at_the_end_of_all_numbers_break_nothing() {
     let mut session = villain.open(&mut world, VICTIM);
     let mut contents = Vec::new();
     for number in [1 << 20, 1 << 40, u64::MAX - 2, u64::MAX - 1] {
-        let gap = Lost { class: CreditClass::Plain, cost: u32::MAX }.encode();
+        let gap = Lost { class: CreditClass::Plain, cost: u32::MAX, before: u32::MAX }.encode();
         contents.push(villain.message(number, MessageKind::Gap, |header| header.after = u32::MAX, &gap));
         contents.push(villain.message(number, MessageKind::Plain, |header| header.depth = u16::MAX, b"x"));
     }
