@@ -355,7 +355,12 @@ impl Member {
                     self.fail_call(cx, token, CallError::PeerGone(peer));
                 }
             }
-            ReceiptState::Queued | ReceiptState::Unknown | ReceiptState::Done | ReceiptState::Refused { .. } => {}
+            ReceiptState::Queued
+            | ReceiptState::Unknown
+            | ReceiptState::Full { .. }
+            | ReceiptState::Accepted
+            | ReceiptState::Done
+            | ReceiptState::Refused { .. } => {}
         }
     }
 
@@ -377,7 +382,7 @@ impl Member {
         current.life = now.monotonic;
         current.delivered = true;
         call.last_progress = now.monotonic;
-        let clock_offset = self.peers.get(&sender).map_or(0, |peer| peer.clock_offset);
+        let clock_offset = self.peers.get(&sender).and_then(|peer| peer.clock_offset).unwrap_or_default();
         match header.kind {
             MessageKind::Progress => {
                 let answer = incoming(cx.token(), sender, lane, header, body, clock_offset);

@@ -18,6 +18,7 @@ use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind};
 use super::peer::Peer;
 use super::roster::Learned;
+use super::runs::EndedRun;
 use crate::proto::{AgentId, Label, Lane, MessageId, Now};
 
 /// How long a card is worth delivering: until its owner would have sent another one.
@@ -59,7 +60,7 @@ impl Member {
         match self.roster.learn(card, now.monotonic) {
             Learned::New { forgotten } => {
                 if let Some(forgotten) = forgotten {
-                    self.forget_peer(cx, forgotten);
+                    self.forget_peer(cx, forgotten, now);
                 }
                 cx.emit(Event::Peer { id, change: PeerChange::Joined });
                 if self.roster.get(&id).is_some_and(|entry| entry.presence.is_linked()) {
@@ -97,11 +98,19 @@ impl Member {
     fn handle_restart(&mut self, cx: &mut Shared, id: AgentId, run: crate::proto::RunId, now: Now) {
         self.cancel_requests_of(cx, id);
         self.abandon_calls_to(cx, id, now);
+        let stamp = self.roster.get(&id).map_or(0, |entry| entry.card.stamp);
+        let taken_up = self.runs.take(id, run);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         for session in peer.forget_established() {
             self.sessions.remove(&session);
         }
-        peer.restart(run);
+        let before = peer.run;
+        let receive = peer.restart(run);
+        let ended = EndedRun::new(receive, peer.clock_offset, stamp, now.monotonic);
+        if let Some(run) = taken_up {
+            peer.take_up(run);
+        }
+        self.end_run(id, before, ended, true, now);
     }
 
     /// Passes a card on, if admitting agents is this one's business; also what another of those brings, who may not know all that are known here.

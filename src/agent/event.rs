@@ -66,8 +66,8 @@ pub struct Connected {
 /// Something the application may want to know.
 #[derive(Debug)]
 pub enum Event {
-    /// The link is up (again).
-    Linked,
+    /// The link is up (again); with `resumed` it goes on where the one before was lost.
+    Linked { resumed: bool },
     /// The link broke, or could not be made; the agent asks for the next attempt after `retry_in`.
     LinkLost { error: LinkError, retry_in: Duration },
     /// Membership is there, in the agent file if there is one, and the link was up once: the agent is ready.
@@ -194,13 +194,19 @@ pub struct Incoming {
     pub content: Content,
 }
 
-/// What is known about a sent message. Only `Delivered`, `Done` and `Refused` come from the receiver, authenticated.
+/// What is known about a sent message. Only `Delivered`, `Done` and `Refused` come from the receiver, authenticated. Those before them are
+/// hints, and may pass into each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiptState {
     /// In the outbox.
     Queued,
     /// A hint of the switchboard: the receiver is not linked at present. It is sent when it comes.
     Unknown,
+    /// A hint of the switchboard: the receiver is not linked, and nothing more can wait for it there. It is tried again, at the earliest
+    /// after this pause.
+    Full { retry_after: Duration },
+    /// A hint of the switchboard: the message waits there for its receiver.
+    Accepted,
     /// In the receiver's memory.
     Delivered,
     /// Handled.

@@ -10,9 +10,19 @@ use super::card::Card;
 use super::event::{Content, Event, Incoming, PeerChange, Token};
 use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind, Refusal, RefusalCode};
+use super::parking::is_over;
 use super::section::{Section, sections};
 use super::transport::{Cost, HandedOver};
 use crate::proto::{AgentId, Lane, Now, RunId, ThreadId};
+
+/// Whose a message is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    pub(super) id: AgentId,
+    pub(super) run: RunId,
+    /// How far this clock is ahead of its, in milliseconds, if a session told.
+    pub(super) clock: Option<i64>,
+}
 
 /// A plain message that the application may still have to read.
 struct Unread {
@@ -99,8 +109,9 @@ impl Member {
                 Section::Unknown(_) => {}
             }
         }
+        let Some((run, clock)) = self.peers.get(&id).map(|peer| (peer.run, peer.clock_offset)) else { return };
         for message in handed {
-            self.handle_message(cx, id, lane, message, now);
+            self.handle_message_of(cx, Sender { id, run, clock }, lane, message, now);
         }
         self.touch(cx, id, now);
     }
@@ -111,17 +122,28 @@ impl Member {
             self.handle_gone(cx, id, now);
             if is_final {
                 cx.emit(Event::Peer { id, change: PeerChange::Left });
-                self.forget_peer(cx, id);
+                self.forget_peer(cx, id, now);
             }
             self.move_calls(cx, now);
         }
     }
 
-    /// A message whose turn it is.
+    /// A message whose turn it is. Of a run that has ended only plain ones mean anything: nobody waits for what comes of the others.
+    pub(super) fn handle_message_of(&mut self, cx: &mut Shared, sender: Sender, lane: Lane, message: HandedOver, now: Now) {
+        let is_present = self.peers.get(&sender.id).is_some_and(|peer| peer.run == sender.run);
+        match message.header.kind {
+            MessageKind::Plain => self.handle_plain(cx, sender, lane, message, now),
+            _ if is_present => self.handle_message(cx, sender.id, lane, message, now),
+            _ if message.cost.free => drop(self.give_back(sender.id, lane, message.cost)),
+            _ => {}
+        }
+    }
+
     fn handle_message(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, message: HandedOver, now: Now) {
-        let HandedOver { number, header, body, cost } = message;
+        let HandedOver { header, body, cost, .. } = message;
         match header.kind {
-            MessageKind::Plain => self.handle_plain(cx, sender, lane, number, header, body, cost, now),
+            // Dealt with above, as they may be of any run.
+            MessageKind::Plain => {}
             MessageKind::Request => self.handle_request(cx, sender, lane, header, body, cost, now),
             MessageKind::Answer | MessageKind::Progress | MessageKind::Refusal | MessageKind::Definition => {
                 self.give_back(sender, lane, cost);
@@ -176,31 +198,20 @@ impl Member {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "all of them make up one message")]
-    fn handle_plain(
-        &mut self,
-        cx: &mut Shared,
-        sender: AgentId,
-        lane: Lane,
-        number: u64,
-        header: MessageHeader,
-        body: Bytes,
-        cost: Cost,
-        now: Now,
-    ) {
-        let Some(peer) = self.peers.get_mut(&sender) else { return };
+    fn handle_plain(&mut self, cx: &mut Shared, sender: Sender, lane: Lane, message: HandedOver, now: Now) {
+        let Sender { id, run, clock } = sender;
+        let HandedOver { number, header, body, cost } = message;
         let wants_done = header.wants_done;
-        if expiry_here(header.expiry, peer.clock_offset) <= now.wall {
-            if wants_done {
+        if is_over(header.expiry, clock, now) {
+            if wants_done && let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.run == run) {
                 peer.receive[lane.index()].refuse(number, RefusalCode::Expired, "it came too late");
             }
-            self.give_back(sender, lane, cost);
+            self.give_back_of(sender.id, run, lane, cost);
             return;
         }
-        let (offset, run) = (peer.clock_offset, peer.run);
         let token = cx.token();
-        self.inbox.unread[lane.index()].push_back(Unread { token, sender, run, lane, number, cost, wants_done });
-        cx.emit(Event::Message(incoming(token, sender, lane, header, body, offset)));
+        self.inbox.unread[lane.index()].push_back(Unread { token, sender: id, run, lane, number, cost, wants_done });
+        cx.emit(Event::Message(incoming(token, id, lane, header, body, clock.unwrap_or_default())));
     }
 
     /// The application took so many more plain messages of a lane: their senders may send as many again.
@@ -223,11 +234,16 @@ impl Member {
     }
 
     fn give_back_unread(&mut self, cx: &mut Shared, unread: &Unread, now: Now) {
-        let Unread { sender, lane, cost, .. } = *unread;
-        let is_same_run = self.peers.get(&sender).is_some_and(|peer| peer.run == unread.run);
-        if (is_same_run || cost.free) && self.give_back(sender, lane, cost) {
+        let Unread { sender, run, lane, cost, .. } = *unread;
+        if self.give_back_of(sender, run, lane, cost) {
             self.touch(cx, sender, now);
         }
+    }
+
+    /// The same as `give_back` for a message of a run that may have ended, whose credit is nobody's any more.
+    fn give_back_of(&mut self, id: AgentId, run: RunId, lane: Lane, cost: Cost) -> bool {
+        let is_present = self.peers.get(&id).is_some_and(|peer| peer.run == run);
+        (is_present || cost.free) && self.give_back(id, lane, cost)
     }
 
     /// The application has handled this plain message.

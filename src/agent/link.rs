@@ -1,6 +1,7 @@
 //! The agent's link to the switchboard: when to connect, how to prove the key, which labels are linked, what bounced.
 //!
-//! It knows frames, not messages: a Data frame is bytes with a [`Origin`] that is handed back when it bounces.
+//! It knows frames, not messages: a Data frame is bytes with a [`Origin`] that is handed back when it bounces. A link that is lost goes on
+//! in the next one if the switchboard still knows it (see `ledger`): then only those frames are lost that it never got.
 //!
 //! ```text
 //!   Waiting --time--> Connecting --connected--> Greeting --Challenge, Welcome--> Up
@@ -12,6 +13,7 @@
 //! and whatever makes the link doubtful, leads to a ping of the agent's own, and no answer to that to a new link. When the shell knows that
 //! the path is gone, or that the network is another one, nothing is waited for.
 
+mod ledger;
 #[cfg(test)]
 mod tests;
 
@@ -32,15 +34,17 @@ use crate::proto::{
     AgentId, Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane, LinkKeyPair,
     Now, RegisterStatus, RejectCode, Role, RoutingKey, ServerFrame, SessionId, SlotStatus, VERSION, base32, sign_hello,
 };
-
-/// Frames that went out and may still bounce. Chosen: more than the switchboard holds for a link; older ones are found missing by silence.
-const TRACKED: usize = 8_192;
+use ledger::{Continuity, Ledger};
 
 /// Where a frame came from, to be found again when it bounces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Messages of this peer's lane.
     Messages { peer: AgentId, lane: Lane, built: Built },
+    /// Messages of this peer's lane, to wait at the switchboard: which envelope of the lane it is.
+    Parked { peer: AgentId, lane: Lane, serial: u64 },
+    /// Receipts and the like for this peer, which are said again.
+    Control { peer: AgentId },
     /// The opener of this session.
     Opener { peer: AgentId, session: SessionId },
     /// Nothing that could be sent again.
@@ -57,11 +61,11 @@ pub(super) struct Credentials {
 /// What a frame from the switchboard means to the agent.
 pub(super) enum LinkInput {
     /// The link is up.
-    Up,
+    Up(LinkUp),
     /// A frame from another agent.
     Data(DataFrame),
-    /// These labels came and went; with `reset` all others are gone too.
-    Labels { came: Vec<Label>, gone: Vec<Label>, reset: bool },
+    /// These labels came and went; with `reset` all others are gone too, with `resumed` nothing that was under way to those that came is lost.
+    Labels { came: Vec<Label>, gone: Vec<Label>, reset: bool, resumed: bool },
     /// A frame could not be passed on.
     Bounced { origin: Origin, reason: BounceReason, retry_after: Duration },
     /// A frame waits at the switchboard for its receiver.
@@ -76,6 +80,15 @@ pub(super) enum LinkInput {
     Over(Option<LinkError>),
     /// Nothing to do.
     Nothing,
+}
+
+/// How a link came up.
+#[derive(Debug)]
+pub(super) struct LinkUp {
+    /// It goes on from the one before, and these frames were lost; `None`: nothing is left of that one.
+    pub(super) resumed: Option<Vec<Origin>>,
+    /// The switchboard has begun another life, in which it knows nothing of what it accepted.
+    pub(super) is_other_boot: bool,
 }
 
 enum Phase {
@@ -109,9 +122,19 @@ pub(super) struct Link {
     hello: Option<Bytes>,
     /// Link frames that go out before everything else.
     notices: VecDeque<Bytes>,
-    tracked: VecDeque<Origin>,
-    /// Number of the first tracked frame.
-    tracked_from: u64,
+    ledger: Ledger,
+    /// What both sides can do, as the last Welcome says.
+    features: Features,
+    /// Names the life of the switchboard linked to last.
+    boot: Option<[u8; 16]>,
+    /// How far this clock is ahead of the switchboard's, in milliseconds.
+    clock_skew: Option<i64>,
+    /// How long an answer takes: to the Hello, or to the last ping.
+    round_trip: Option<Duration>,
+    asked_at: Option<Duration>,
+    /// How often the link was up, and how often it went on from the one before.
+    pub(super) ups: u64,
+    pub(super) resumptions: u64,
     last_heard: Duration,
     /// Silence after which the link is probed.
     quiet_limit: Duration,
@@ -143,8 +166,14 @@ impl Link {
             commands: VecDeque::new(),
             hello: None,
             notices: VecDeque::new(),
-            tracked: VecDeque::new(),
-            tracked_from: 0,
+            ledger: Ledger::default(),
+            features: Features(0),
+            boot: None,
+            clock_skew: None,
+            round_trip: None,
+            asked_at: None,
+            ups: 0,
+            resumptions: 0,
             last_heard: now.monotonic,
             quiet_limit: PING_INTERVAL_MAX + PING_GRACE,
             probed_until: None,
@@ -165,6 +194,26 @@ impl Link {
         matches!(self.phase, Phase::Over)
     }
 
+    /// The link is lost, and may go on in the next one.
+    pub(super) fn may_resume(&self) -> bool {
+        !self.is_over() && self.ledger.can_resume()
+    }
+
+    /// The switchboard keeps envelopes for those who aren't linked.
+    pub(super) fn can_park(&self) -> bool {
+        self.is_up() && self.features.in_force(Features::PARKING) == Features::PARKING
+    }
+
+    /// How far this clock is ahead of the switchboard's, in milliseconds, as far as it says. `None` before the first link.
+    pub(super) fn clock_skew(&self) -> Option<i64> {
+        self.clock_skew
+    }
+
+    /// How long the switchboard took to answer, when it was last asked.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
     /// Frames of kinds that this version doesn't know.
     pub(super) fn unknown_frames(&self) -> u64 {
         self.unknown_frames
@@ -175,6 +224,7 @@ impl Link {
         self.commands.push_back(Command::Disconnect);
         self.credentials = credentials;
         self.reset();
+        self.ledger.forget();
         self.attempts = 0;
         self.refusals = 0;
         self.last_up = None;
@@ -267,6 +317,9 @@ impl Link {
     pub(super) fn handle_heard(&mut self, now: Now) {
         self.last_heard = now.monotonic;
         self.probed_until = None;
+        if let Some(asked) = self.asked_at.take() {
+            self.round_trip = Some(now.monotonic.saturating_sub(asked));
+        }
     }
 
     /// The network changed: what was waited for on the old one isn't any more.
@@ -350,18 +403,21 @@ impl Link {
                 }
                 // What the switchboard asks for is followed, except that a proof is never bound to what this side doesn't have.
                 let binding = if challenge.binding == binding.kind() { *binding } else { Binding::None };
+                let is_member = matches!(self.credentials.role, Role::Member(_));
+                let (resume_token, received) = if is_member { self.ledger.claim() } else { (Bytes::new(), 0) };
                 let body = HelloBody {
-                    features: Features(0),
+                    features: Features(if is_member { Features::RESUME.0 | Features::PARKING.0 } else { 0 }),
                     binding: binding.kind(),
                     routing: self.credentials.routing,
                     link_key: self.credentials.key.public(),
-                    resume_token: Bytes::new(),
-                    received: 0,
+                    resume_token,
+                    received,
                     role: self.credentials.role.clone(),
                 };
                 self.is_renewed = false;
                 let hello = sign_hello(&frame, &binding, &self.credentials.key, body);
                 self.hello = Some(hello.bytes().clone());
+                self.asked_at = Some(now.monotonic);
                 LinkInput::Nothing
             }
             (Phase::Greeting { .. }, ServerFrame::Welcome(welcome)) => {
@@ -371,17 +427,38 @@ impl Link {
                 self.attempts = 0;
                 self.refusals = 0;
                 self.last_up = Some(now.monotonic);
-                LinkInput::Up
+                self.features = welcome.features;
+                let half_way = self.round_trip.map_or(0, |time| time.as_millis() as i64 / 2);
+                let signed = |wall: u64| i64::try_from(wall).unwrap_or(i64::MAX);
+                self.clock_skew = Some(signed(now.wall).saturating_sub(signed(welcome.wall)).saturating_sub(half_way));
+                let Ok(continuity) = self.ledger.handle_welcome(&welcome) else {
+                    self.ledger.forget();
+                    return self.broken("it says that it received more than was sent", now, random);
+                };
+                let is_other_boot = welcome.boot.is_none() || welcome.boot != self.boot;
+                self.boot = welcome.boot;
+                self.ups += 1;
+                let resumed = match continuity {
+                    Continuity::New => None,
+                    Continuity::Resumed { lost } => Some(lost),
+                };
+                self.resumptions += u64::from(resumed.is_some());
+                LinkInput::Up(LinkUp { resumed, is_other_boot })
             }
-            (Phase::Up, ServerFrame::Data(data)) => LinkInput::Data(data),
+            (Phase::Up, ServerFrame::Data(data)) => {
+                if let Some(received) = self.ledger.handle_data(data.bytes().len(), now.monotonic) {
+                    self.notices.push_back(ClientFrame::LinkAck { received }.encode());
+                }
+                LinkInput::Data(data)
+            }
             (Phase::Up, ServerFrame::Labels(labels)) => {
-                LinkInput::Labels { came: labels.came, gone: labels.went, reset: labels.forget_others }
+                LinkInput::Labels { came: labels.came, gone: labels.went, reset: labels.forget_others, resumed: labels.resumed }
             }
-            (Phase::Up, ServerFrame::Bounce(Bounce { number, reason, retry_after_ms })) => match self.origin(number) {
+            (Phase::Up, ServerFrame::Bounce(Bounce { number, reason, retry_after_ms })) => match self.ledger.origin(number) {
                 Some(origin) => LinkInput::Bounced { origin, reason, retry_after: retry_after(retry_after_ms) },
                 None => LinkInput::Nothing,
             },
-            (Phase::Up, ServerFrame::Accepted { number }) => match self.origin(number) {
+            (Phase::Up, ServerFrame::Accepted { number }) => match self.ledger.origin(number) {
                 Some(origin) => LinkInput::Accepted { origin },
                 None => LinkInput::Nothing,
             },
@@ -394,11 +471,7 @@ impl Link {
 
     /// Notes a Data frame that is being written, so that its number leads back to it.
     pub(super) fn track(&mut self, origin: Origin) {
-        if self.tracked.len() == TRACKED {
-            self.tracked.pop_front();
-            self.tracked_from += 1;
-        }
-        self.tracked.push_back(origin);
+        self.ledger.track(origin);
     }
 
     pub(super) fn poll_notice(&mut self) -> Option<Bytes> {
@@ -416,7 +489,10 @@ impl Link {
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         match self.phase {
             Phase::Waiting { until, .. } | Phase::Connecting { until } | Phase::Greeting { until, .. } => Some(until),
-            Phase::Up => Some(self.probed_until.unwrap_or(self.last_heard + self.quiet_limit)),
+            Phase::Up => {
+                let quiet = self.probed_until.unwrap_or(self.last_heard + self.quiet_limit);
+                Some(self.ledger.poll_timeout().map_or(quiet, |ack| ack.min(quiet)))
+            }
             Phase::Over => None,
         }
     }
@@ -424,6 +500,9 @@ impl Link {
     pub(super) fn handle_timeout(&mut self, now: Now, random: &mut Random) -> LinkInput {
         if self.has_slept(now) {
             self.doubt(now);
+        }
+        if let Some(received) = self.ledger.handle_timeout(now.monotonic) {
+            self.notices.push_back(ClientFrame::LinkAck { received }.encode());
         }
         match self.phase {
             Phase::Waiting { until, .. } if until <= now.monotonic => {
@@ -455,6 +534,7 @@ impl Link {
     fn probe(&mut self, now: Now) {
         if self.probed_until.is_none() {
             self.commands.push_back(Command::Ping);
+            self.asked_at = Some(now.monotonic);
             self.probed_until = Some(now.monotonic + PROBE_TIMEOUT);
         }
     }
@@ -528,6 +608,7 @@ impl Link {
 
     fn end(&mut self) {
         self.reset();
+        self.ledger.forget();
         self.commands.push_back(Command::Disconnect);
         self.phase = Phase::Over;
     }
@@ -535,14 +616,9 @@ impl Link {
     fn reset(&mut self) {
         self.hello = None;
         self.probed_until = None;
+        self.asked_at = None;
         self.notices.clear();
-        self.tracked.clear();
-        self.tracked_from = 0;
-    }
-
-    fn origin(&self, number: u64) -> Option<Origin> {
-        let at = number.checked_sub(self.tracked_from)?;
-        self.tracked.get(usize::try_from(at).ok()?).copied()
+        self.ledger.handle_down();
     }
 }
 

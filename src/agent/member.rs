@@ -14,18 +14,21 @@ use super::event::{Event, PeerChange, Token};
 use super::inbox::Inbox;
 use super::keeper::Keeper;
 use super::limits::PROBE_INTERVAL;
-use super::link::{Link, Origin};
+use super::link::{Link, LinkUp, Origin};
 use super::openers::Openers;
 use super::outbox::Outbox;
 use super::pairing::Codes;
+use super::parking::Envelopes;
 use super::peer::Peer;
 use super::prekeys::Prekeys;
 use super::renewal::Renewal;
 use super::requests::Requests;
 use super::roster::{Presence, PresenceChange, Roster};
+use super::runs::{EndedRun, EndedRuns};
 use super::sessions::Strays;
 use super::transport::{Room, SendLane};
 use crate::crypto::{FounderKey, Identity, KeyPair, Random};
+use crate::proto::limits::CLOCK_TOLERANCE;
 use crate::proto::{AgentId, BounceReason, Label, Lane, Now, RunId, SessionId};
 
 /// What every part of an agent needs, member or not yet.
@@ -84,6 +87,10 @@ pub(super) struct Member {
     numbers_from: u64,
     /// What of the messages that came without credit is unread.
     pub(super) rooms: BTreeMap<(AgentId, Lane), Room>,
+    pub(super) envelopes: Envelopes,
+    pub(super) runs: EndedRuns,
+    /// The link is lost, and what was under way on it has to be doubted if it can't be resumed.
+    is_in_doubt: bool,
     pub(super) strays: Strays,
     pub(super) openers: Openers,
     pub(super) outbox: Outbox,
@@ -123,6 +130,9 @@ impl Member {
             sessions: BTreeMap::new(),
             numbers_from: 0,
             rooms: BTreeMap::new(),
+            envelopes: Envelopes::default(),
+            runs: EndedRuns::default(),
+            is_in_doubt: false,
             strays: Strays::default(),
             openers: Openers::default(),
             outbox: Outbox::default(),
@@ -141,13 +151,23 @@ impl Member {
     }
 
     /// The link is up: mailboxes are registered and slots opened again. The labels follow, and with them everything else begins to move.
-    pub(super) fn handle_up(&mut self, cx: &mut Shared, now: Now) {
+    pub(super) fn handle_up(&mut self, cx: &mut Shared, up: LinkUp, now: Now) {
+        let resumed = up.resumed.is_some();
+        let is_in_doubt = std::mem::take(&mut self.is_in_doubt);
+        match up.resumed {
+            Some(lost) => self.go_on(cx, lost, now),
+            None if is_in_doubt => self.doubt_everything(cx, now),
+            None => {}
+        }
+        if up.is_other_boot {
+            self.forget_accepted(cx);
+        }
         for (mailbox, expiry) in self.invites.open_mailboxes(now) {
             cx.link.register(mailbox, expiry);
         }
         self.ask_for_slots(cx, true);
         self.renewal.look_now(now);
-        cx.emit(Event::Linked);
+        cx.emit(Event::Linked { resumed });
         self.announce(cx);
     }
 
@@ -159,9 +179,59 @@ impl Member {
         }
     }
 
-    /// The link is down: what was on its way is in doubt, and nothing is known about who is there.
+    /// The link is down, and nothing is known about who is there. What was on its way is in doubt, unless the next link goes on from here.
     pub(super) fn handle_down(&mut self, cx: &mut Shared, now: Now) {
         self.roster.handle_link_lost();
+        self.is_in_doubt = true;
+        if cx.link.may_resume() {
+            let ids: Vec<AgentId> = self.peers.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.touch(cx, id, now));
+        } else {
+            self.is_in_doubt = false;
+            self.doubt_everything(cx, now);
+        }
+    }
+
+    /// The link goes on from the one that was lost. What it lost is said again, and nothing else is doubted.
+    fn go_on(&mut self, cx: &mut Shared, lost: Vec<Origin>, now: Now) {
+        for origin in lost {
+            match origin {
+                Origin::Messages { peer, lane, built } => {
+                    if let Some(peer) = self.peers.get_mut(&peer) {
+                        peer.send[lane.index()].handle_bounce(built);
+                        peer.say_everything();
+                    }
+                }
+                Origin::Control { peer } => {
+                    if let Some(peer) = self.peers.get_mut(&peer) {
+                        peer.say_everything();
+                    }
+                }
+                Origin::Parked { peer, lane, serial } => self.handle_not_parked(cx, (peer, lane, serial), None, now),
+                Origin::Opener { peer, session } => self.lose_opening(peer, session, now),
+                Origin::Other => {}
+            }
+        }
+        let ids: Vec<AgentId> = self.peers.keys().copied().collect();
+        for id in ids {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.restart_silence(now);
+            }
+            self.touch(cx, id, now);
+        }
+    }
+
+    /// An opener did not get there: another one may follow, and what followed it goes again.
+    fn lose_opening(&mut self, id: AgentId, session: SessionId, now: Now) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.pending.take_if(|pending| pending.session == session).is_some() {
+            self.sessions.remove(&session);
+            peer.send.iter_mut().for_each(SendLane::doubt_all);
+            peer.open_not_before = now.monotonic;
+        }
+    }
+
+    fn doubt_everything(&mut self, cx: &mut Shared, now: Now) {
         self.outbox.forget_staged();
         let ids: Vec<AgentId> = self.peers.keys().copied().collect();
         for id in ids {
@@ -170,15 +240,25 @@ impl Member {
                     self.sessions.remove(&opening.session);
                     peer.open_not_before = now.monotonic;
                 }
+                peer.unpark();
                 peer.doubt_everything();
             }
             self.touch(cx, id, now);
         }
     }
 
-    pub(super) fn handle_labels(&mut self, cx: &mut Shared, came: &[Label], gone: &[Label], reset: bool, now: Now) {
+    /// The switchboard's word on who is linked. With `resumed` nothing that was under way to those that came is lost.
+    pub(super) fn handle_labels(
+        &mut self,
+        cx: &mut Shared,
+        came: &[Label],
+        gone: &[Label],
+        reset: bool,
+        resumed: bool,
+        now: Now,
+    ) {
         let changes = self.roster.handle_labels(reset, came, gone, now.monotonic);
-        self.handle_presence(cx, &changes, now);
+        self.handle_presence_as(cx, &changes, resumed, now);
         if reset {
             // Peers that were there all along are not among the changes, but the path to them is another one.
             let ids: Vec<AgentId> = self.peers.keys().copied().collect();
@@ -191,15 +271,23 @@ impl Member {
     }
 
     pub(super) fn handle_presence(&mut self, cx: &mut Shared, changes: &[PresenceChange], now: Now) {
+        self.handle_presence_as(cx, changes, false, now);
+    }
+
+    fn handle_presence_as(&mut self, cx: &mut Shared, changes: &[PresenceChange], resumed: bool, now: Now) {
         for change in changes {
             match *change {
                 PresenceChange::Linked(id) => {
                     if let Some(peer) = self.peers.get_mut(&id) {
-                        peer.doubt_everything();
+                        peer.unpark();
+                        peer.restart_silence(now);
                         peer.hold_until = Duration::ZERO;
                         peer.open_not_before = Duration::ZERO;
-                        if let Some(opening) = peer.pending.take() {
-                            self.sessions.remove(&opening.session);
+                        if !resumed {
+                            peer.doubt_everything();
+                            if let Some(opening) = peer.pending.take() {
+                                self.sessions.remove(&opening.session);
+                            }
                         }
                     }
                     cx.emit(Event::Peer { id, change: PeerChange::Up });
@@ -212,11 +300,20 @@ impl Member {
                 }
                 PresenceChange::Relinked(id) => {
                     if let Some(peer) = self.peers.get_mut(&id) {
-                        peer.doubt_everything();
+                        peer.restart_silence(now);
+                        if !resumed {
+                            peer.doubt_everything();
+                        }
                     }
                     self.touch(cx, id, now);
                 }
-                PresenceChange::Away(id) => cx.emit(Event::Peer { id, change: PeerChange::Down }),
+                PresenceChange::Away(id) => {
+                    cx.emit(Event::Peer { id, change: PeerChange::Down });
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.unpark();
+                    }
+                    self.touch(cx, id, now);
+                }
                 PresenceChange::Gone(id) => self.handle_gone(cx, id, now),
             }
         }
@@ -255,10 +352,15 @@ impl Member {
                     let is_first = peer.hold_until <= now.monotonic;
                     peer.hold_until = now.monotonic + retry_after.max(super::limits::BOUNCE_PAUSE);
                     if reason == BounceReason::Absent && is_first {
-                        self.outbox.note_unknown(cx, peer);
+                        let mut settled = Vec::new();
+                        peer.send.iter_mut().for_each(|lane| lane.note_unknown(&mut settled));
+                        self.settle(cx, settled);
                     }
                 }
                 self.touch(cx, id, now);
+            }
+            Origin::Parked { peer, lane, serial } => {
+                self.handle_not_parked(cx, (peer, lane, serial), Some((reason, retry_after)), now);
             }
             Origin::Opener { peer: id, session } => {
                 let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -270,7 +372,7 @@ impl Member {
                 peer.open_not_before = peer.open_not_before.max(peer.hold_until);
                 self.touch(cx, id, now);
             }
-            Origin::Other => {}
+            Origin::Control { .. } | Origin::Other => {}
         }
     }
 
@@ -283,6 +385,7 @@ impl Member {
             self.handle_peer_timeout(cx, id, now);
         }
         self.handle_stray_timeout(now);
+        self.handle_envelope_timeout(cx, now);
         self.handle_code_timeout(cx, now);
         let changes = self.roster.handle_timeout(now.monotonic);
         self.handle_presence(cx, &changes, now);
@@ -319,9 +422,14 @@ impl Member {
     /// Looks at a peer after something about it changed: opens a session if one is wanted, puts it into the rings, sets its timer.
     pub(super) fn touch(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let reachable = cx.link.is_up() && self.roster.get(&id).is_some_and(|entry| entry.presence.is_linked());
+        let is_linked = self.roster.get(&id).is_some_and(|entry| entry.presence.is_linked());
+        let reachable = cx.link.is_up() && is_linked;
+        let may_park = cx.link.can_park() && !is_linked;
         if reachable && peer.wants_opener(now) {
             self.open_session(cx, id, now);
+        }
+        if may_park {
+            self.park(cx, id, now);
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let mut timer = None;
@@ -338,6 +446,8 @@ impl Member {
                 }
             }
             timer = peer.next_timer(now);
+        } else if may_park {
+            timer = peer.parking_timer(now);
         }
         if peer.timer != timer {
             if let Some(old) = peer.timer {
@@ -354,6 +464,8 @@ impl Member {
         let timers = [
             self.timers.first().map(|&(at, _)| at),
             self.strays.poll_timeout(),
+            self.envelopes.poll_timeout(),
+            self.runs.poll_timeout(),
             self.codes.poll_timeout(),
             self.roster.poll_timeout(),
             self.outbox.poll_timeout(),
@@ -371,13 +483,21 @@ impl Member {
         if matches!(entry.presence, Presence::Left { is_final: true, .. }) {
             return None;
         }
-        let card = &entry.card;
-        let first = self.numbers_from;
-        Some(self.peers.entry(id).or_insert_with(|| Peer::new(id, card.label, card.run, first)))
+        let (card, runs, first) = (&entry.card, &mut self.runs, self.numbers_from);
+        let peer = self.peers.entry(id).or_insert_with(|| {
+            let mut peer = Peer::new(id, card.label, card.run, first);
+            match runs.take(id, card.run) {
+                Some(ended) => peer.take_up(ended),
+                None => peer.forgotten_until = runs.forgotten_until(&id),
+            }
+            peer
+        });
+        Some(peer)
     }
 
-    /// The identity of this peer ended: nothing is kept for it.
-    pub(super) fn forget_peer(&mut self, cx: &mut Shared, id: AgentId) {
+    /// The identity of this peer ended, or others need the room: nothing is kept for it. What came from it is remembered, as some of it may
+    /// come once more.
+    pub(super) fn forget_peer(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
         let Some(mut peer) = self.peers.remove(&id) else { return };
         if let Some(timer) = peer.timer {
             self.timers.remove(&(timer, id));
@@ -386,7 +506,13 @@ impl Member {
             self.sessions.remove(&session);
         }
         self.numbers_from = peer.send.iter().map(SendLane::next).fold(self.numbers_from, u64::max);
-        self.rooms.retain(|(of, _), _| *of != id);
+        let made = now.wall.saturating_add_signed(peer.clock_offset.unwrap_or_default().saturating_neg());
+        let made = made.saturating_add(CLOCK_TOLERANCE.as_millis() as u64);
+        let receive = std::mem::take(&mut peer.receive);
+        let ended = EndedRun::new(receive, peer.clock_offset, made, now.monotonic);
+        let is_final = self.roster.get(&id).is_some_and(|entry| matches!(entry.presence, Presence::Left { is_final: true, .. }));
+        self.end_run(id, peer.run, ended, is_final, now);
+        self.rooms.retain(|(of, _), room| *of != id || *room != Room::default());
         let mut settled = Vec::new();
         peer.send.iter_mut().for_each(|lane| lane.fail_all(&mut settled));
         self.settle(cx, settled);

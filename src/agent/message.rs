@@ -286,6 +286,11 @@ impl Headers {
         within("message headers", map.len(), HEADERS_LIMIT)?;
         Ok(Self(map))
     }
+
+    /// The same in a buffer of its own.
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
 }
 
 impl Deref for Headers {

@@ -10,13 +10,14 @@
 //!   sessions   openers, answers, frames of unknown sessions;  openers  which of them are worth looking at
 //!   outbox     from a message to the next frame: bounds, expiry, turns
 //!   inbox      from a frame to the application
+//!   parking    messages that wait at the switchboard for one that is away;  runs  what came of runs that ended
 //!   calls      the caller's side of requests;  requests  the worker's side
 //!   cards      who tells whom about whom;      invites   admitting others by ticket;  codes  inviting them by code
 //!   renewal    certificates that are to last
 //! verbs        what the application may ask of an agent
 //! file         what a restart must not lose, as text;  keeper  when it is to be written;  resume  an agent from it
 //! peer         what is held for one peer: sessions, lanes, what is due;  transport  numbers, credit, chunks, order
-//! message, section, card, roster, admission, pairing, definitions   codecs and tables, without behaviour of their own
+//! message, section, parcel, card, roster, admission, pairing, definitions   codecs and tables, without behaviour of their own
 //! ```
 //!
 //! Call order for the shell: after any `handle_*` or verb, take `poll_command`, `poll_transmit` and `poll_event` until they are empty,
@@ -43,12 +44,15 @@ mod openers;
 mod outbox;
 mod pace;
 pub mod pairing;
+pub mod parcel;
+mod parking;
 mod peer;
 mod prekeys;
 mod renewal;
 mod requests;
 mod resume;
 pub mod roster;
+mod runs;
 pub mod section;
 mod sessions;
 mod transport;
@@ -310,9 +314,9 @@ impl Agent {
                 }
                 cx.emit(Event::LinkLost { error, retry_in });
             }
-            (LinkInput::Up, Stage::Member(member)) => member.handle_up(cx, now),
-            (LinkInput::Up, Stage::Joining(joining)) => joining.handle_up(now),
-            (LinkInput::Up, Stage::Pairing(pairing)) => pairing.handle_up(now),
+            (LinkInput::Up(up), Stage::Member(member)) => member.handle_up(cx, up, now),
+            (LinkInput::Up(_), Stage::Joining(joining)) => joining.handle_up(now),
+            (LinkInput::Up(_), Stage::Pairing(pairing)) => pairing.handle_up(now),
             (LinkInput::Data(frame), Stage::Pairing(pairing)) => {
                 let seen = cx.link.connected().map_or(Seen { vouched: false, pin: [0; 32] }, seen);
                 match pairing.handle_data(&frame, seen, now) {
@@ -328,15 +332,15 @@ impl Agent {
                 }
             }
             (LinkInput::Data(frame), Stage::Member(member)) => member.handle_data(cx, frame, now),
-            (LinkInput::Labels { came, gone, reset }, Stage::Member(member)) => {
-                member.handle_labels(cx, &came, &gone, reset, now)
+            (LinkInput::Labels { came, gone, reset, resumed }, Stage::Member(member)) => {
+                member.handle_labels(cx, &came, &gone, reset, resumed, now)
             }
             (LinkInput::Bounced { origin, reason, retry_after }, Stage::Member(member)) => {
                 member.handle_bounce(cx, origin, reason, retry_after, now)
             }
             (LinkInput::Registered { mailbox, status }, Stage::Member(member)) => member.handle_registered(cx, mailbox, status),
             (LinkInput::SlotOpened { slot, status }, Stage::Member(member)) => member.handle_slot_opened(cx, slot, status),
-            (LinkInput::Accepted { .. }, Stage::Member(_)) => {}
+            (LinkInput::Accepted { origin }, Stage::Member(member)) => member.handle_accepted(cx, origin, now),
             // What bounced of a joiner is sent again by its own timer.
             (
                 LinkInput::Labels { .. }

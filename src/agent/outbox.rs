@@ -14,8 +14,7 @@ use super::limits::{BODY_MAX, HEADERS_MAX, TTL_MAX};
 use super::link::Origin;
 use super::member::{Member, Shared};
 use super::message::{Headers, MessageHeader, MessageKind};
-use super::peer::Peer;
-use super::transport::{Outbound, Settled};
+use super::transport::{Hint, Outbound, Settled};
 use crate::proto::{AgentId, DataFrame, Lane, LaneLimits, LaneQueue, MessageId, Now};
 
 /// Token of messages that nobody asks about: cards, definitions, refusals.
@@ -80,15 +79,6 @@ impl Outbox {
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         self.expire_at
-    }
-
-    /// The switchboard says that this peer isn't linked: what waits for it is shown so.
-    pub(super) fn note_unknown(&self, cx: &mut Shared, peer: &Peer) {
-        let tokens: Vec<Token> =
-            peer.send.iter().flat_map(|lane| lane.undelivered()).filter(|token| *token != UNTRACKED).collect();
-        for token in tokens {
-            cx.emit(Event::Receipt { token, state: ReceiptState::Unknown });
-        }
     }
 
     fn note_expiry(&mut self, expiry: u64, now: Now) {
@@ -163,7 +153,10 @@ impl Member {
         let expiry = header.expiry;
         let linked = self.roster.get(&to).is_some_and(|entry| entry.presence.is_linked());
         let peer = self.peer_mut(to).ok_or(SendError::PeerUnknown(to))?;
-        let message = Outbound::new(token, header, body);
+        let mut message = Outbound::new(token, header, body);
+        if !linked {
+            message.hint = Some(Hint::Unknown);
+        }
         let cost = message.cost();
         peer.send[lane.index()].push(message);
         // Its own words are bounded for each peer: one that takes nothing leaves the application all of its room.
@@ -230,7 +223,7 @@ impl Member {
         }
     }
 
-    /// Tokens of sent messages that their receivers aren't known to have.
+    /// Tokens of sent messages that their receivers aren't known to have, nor the switchboard to keep.
     pub(super) fn undelivered(&self) -> Vec<Token> {
         let lanes = self.peers.values().flat_map(|peer| &peer.send);
         lanes.flat_map(|lane| lane.undelivered()).filter(|token| *token != UNTRACKED).collect()

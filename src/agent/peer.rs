@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::limits::{CALLS_MAX, RECEIPT_DELAY, RESEND_MAX, RESEND_MIN, SESSION_LIFE, SESSIONS_PER_PEER};
 use super::link::Origin;
 use super::pace::Pace;
+use super::parking::Parking;
+use super::runs::EndedRun;
 use super::section::{self, put_credit, put_goodbye, put_heartbeat, put_probe, put_receipt};
 use super::transport::{Grants, ReceiveLane, SendLane, Settled};
 use crate::crypto::{FrameBuilder, Initiation, Session};
@@ -72,8 +74,12 @@ pub(super) struct Peer {
     path_time: Duration,
     /// When silence was last taken for loss; it isn't again before `resend_after` has passed, whether or not the link took anything since.
     doubted_at: Duration,
-    /// Its clock plus this is ours, in milliseconds.
-    pub(super) clock_offset: i64,
+    /// Its clock plus this is ours, in milliseconds; `None` before a session told.
+    pub(super) clock_offset: Option<i64>,
+    /// What was parked for it.
+    pub(super) parking: Parking,
+    /// By its own clock: envelopes that it made until then may be of a run of which too much was forgotten.
+    pub(super) forgotten_until: u64,
     /// The first grants of the run were taken.
     granted: bool,
     /// The timer that the agent has set for this peer.
@@ -105,7 +111,9 @@ impl Peer {
             resend_after: RESEND_MIN,
             path_time: Duration::ZERO,
             doubted_at: Duration::ZERO,
-            clock_offset: 0,
+            clock_offset: None,
+            parking: Parking::default(),
+            forgotten_until: 0,
             granted: false,
             timer: None,
             probe_at: None,
@@ -195,13 +203,21 @@ impl Peer {
         self.sessions.drain(..).map(|session| session.id()).chain(opening).collect()
     }
 
-    /// The peer's process is another: it has sent nothing yet, and what is unconfirmed goes to it in its order.
-    pub(super) fn restart(&mut self, run: RunId) {
+    /// The peer's process is another: it has sent nothing yet, and what is unconfirmed goes to it in its order. Returns what came from the one
+    /// before.
+    pub(super) fn restart(&mut self, run: RunId) -> [ReceiveLane; Lane::COUNT] {
         self.run = run;
         self.send.iter_mut().for_each(SendLane::restart);
-        self.receive = Default::default();
         self.due = Due::default();
         self.granted = false;
+        std::mem::take(&mut self.receive)
+    }
+
+    /// Goes on with what is remembered of its present run.
+    pub(super) fn take_up(&mut self, ended: EndedRun) {
+        self.receive = ended.receive;
+        self.receive.iter_mut().for_each(ReceiveLane::reinstate);
+        self.clock_offset = ended.clock_offset.or(self.clock_offset);
     }
 
     /// Takes the first grants of a run; those of later sessions repeat them.
@@ -227,6 +243,11 @@ impl Peer {
             self.say_everything();
             self.due.probe = true;
         }
+    }
+
+    /// It has been away, and begins to answer only now.
+    pub(super) fn restart_silence(&mut self, now: Now) {
+        self.doubted_at = now.monotonic;
     }
 
     /// All receipts and credits are due.
@@ -306,7 +327,7 @@ impl Peer {
         };
         let origin = match built {
             Some(built) => Origin::Messages { peer: self.id, lane, built },
-            None => Origin::Other,
+            None => Origin::Control { peer: self.id },
         };
         match frame {
             Ok(frame) => {
@@ -417,7 +438,9 @@ impl Peer {
         let held = (self.hold_until > now.monotonic).then_some(self.hold_until);
         // What is due already stands in the ring.
         let receipts = self.due.receipts_at.filter(|at| *at > now.monotonic);
-        let silence = self.has_session().then(|| self.silence_deadline()).flatten();
+        // What the switchboard keeps may be confirmed only because it is sent again after all.
+        let expects = self.has_session() || self.send.iter().any(SendLane::has_accepted);
+        let silence = expects.then(|| self.silence_deadline()).flatten();
         let pending = self.pending.as_ref().map(|pending| pending.deadline);
         let paced = self.send.iter().zip(&self.pace).filter(|(lane, _)| lane.has_work());
         let paced = paced.filter_map(|(_, pace)| pace.opens_at(now.monotonic)).min();

@@ -91,9 +91,8 @@ impl Member {
         cost: Cost,
         now: Now,
     ) {
-        let Some((offset, entry)) = self.peers.get(&sender).map(|peer| peer.clock_offset).zip(self.roster.get(&sender)) else {
-            return;
-        };
+        let offset = self.peers.get(&sender).map(|peer| peer.clock_offset.unwrap_or_default());
+        let Some((offset, entry)) = offset.zip(self.roster.get(&sender)) else { return };
         let offered = header.skill.as_ref().is_none_or(|skill| self.roster.own().skill(skill).is_some());
         let refusal = if expiry_here(header.expiry, offset) <= now.wall {
             Some(Refusal::new(RefusalCode::Expired, "it came too late"))

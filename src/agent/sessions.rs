@@ -76,7 +76,8 @@ impl Member {
             OuterKind::CannotOpen => self.handle_cannot_open(cx, frame.header().session, now),
             OuterKind::AdmissionRequest => self.handle_admission_request(cx, &frame, now),
             OuterKind::Pairing => self.handle_pairing(cx, &frame, now),
-            OuterKind::AdmissionReply | OuterKind::Envelope | OuterKind::Unknown(_) => {
+            OuterKind::Envelope => self.handle_envelope(cx, frame, now),
+            OuterKind::AdmissionReply | OuterKind::Unknown(_) => {
                 cx.counters.refused_frames += 1;
             }
         }
@@ -238,7 +239,7 @@ impl Member {
         }
         let Some(peer) = self.peer_mut(id) else { return };
         let crossed = peer.pending.is_some();
-        peer.clock_offset = clock_offset(now.wall, theirs.wall);
+        peer.clock_offset = Some(clock_offset(now.wall, theirs.wall));
         peer.early_until = early_is_for_this_run.then_some(now.monotonic + EARLY_LIFE);
         peer.take_first_grants(&Grants::decode(&theirs.grants));
         let session_id = session.id();
@@ -288,7 +289,7 @@ impl Member {
         let Some(pending) = peer.pending.take() else { return };
         let crossed = peer.was_crossed(&pending);
         let Ok(session) = pending.initiation.establish(answered, &chain) else { return };
-        peer.clock_offset = clock_offset(now.wall, hello.wall);
+        peer.clock_offset = Some(clock_offset(now.wall, hello.wall));
         peer.take_first_grants(&Grants::decode(&hello.grants));
         let gone = peer.establish(session, crossed, now);
         gone.iter().for_each(|session| {

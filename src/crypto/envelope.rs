@@ -15,7 +15,7 @@ use super::{
     padding,
 };
 use crate::proto::{
-    self, AgentId, DataFrame, OuterHeader, OuterKind, RunId, VERSION,
+    self, AgentId, DataFrame, Label, Lane, OuterHeader, OuterKind, RunId, SessionId, VERSION,
     codec::{Reader, Writer},
     signature::{SIGNATURE_LENGTH, hash},
 };
@@ -29,6 +29,8 @@ const EXPORT: &str = "a2alinker/1 opener export";
 pub enum PayloadKind {
     /// The opener of a session.
     Opener,
+    /// Messages that wait at the switchboard for their receiver.
+    Parked,
     /// A kind that this build doesn't know.
     Unknown(u8),
 }
@@ -37,6 +39,7 @@ impl PayloadKind {
     fn to_byte(self) -> u8 {
         match self {
             Self::Opener => 1,
+            Self::Parked => 2,
             Self::Unknown(byte) => byte,
         }
     }
@@ -44,9 +47,42 @@ impl PayloadKind {
     fn from_byte(byte: u8) -> Self {
         match byte {
             1 => Self::Opener,
+            2 => Self::Parked,
             byte => Self::Unknown(byte),
         }
     }
+}
+
+/// To whom an envelope goes whose receiver isn't there, and how.
+pub struct Addressee<'a> {
+    pub receiver: AgentId,
+    /// The run of the receiver that the sender knows of.
+    pub run: RunId,
+    pub prekey: &'a PublicKey,
+    pub destination: Label,
+    pub lane: Lane,
+    /// When it is worth nothing any more, on the switchboard's clock.
+    pub expiry: u64,
+}
+
+/// Seals messages to wait for their receiver at the switchboard.
+///
+/// # Errors
+/// [`Error::TooLarge`] for a payload that no frame holds.
+pub fn seal_parked(sender: &Identity, to: &Addressee<'_>, payload: &[u8], random: &mut Random) -> Result<DataFrame, Error> {
+    let header = OuterHeader {
+        kind: OuterKind::Envelope,
+        lane: to.lane,
+        parkable: true,
+        early: false,
+        destination: to.destination,
+        session: SessionId::from_bytes(random.array()),
+        generation: 0,
+        counter: 0,
+        expiry: to.expiry,
+    };
+    let correspondents = Correspondents { sender, receiver: to.receiver, receiver_run: to.run, prekey: to.prekey };
+    seal(&correspondents, header, PayloadKind::Parked, payload, random).map(|(frame, _)| frame)
 }
 
 /// From whom, to whom.

@@ -50,6 +50,7 @@ pub fn check(history: &History, span: Span) -> Result<(), Violation> {
 
 struct Message {
     path: Path,
+    sent: Duration,
     expires: Duration,
     until_done: bool,
     handed: Option<Duration>,
@@ -70,6 +71,11 @@ struct Messages {
     last_on_path: BTreeMap<(Path, Who), Uid>,
     /// By how much the clock of the second may seem to the first to be behind.
     clock_errors: BTreeMap<(Who, Who), Duration>,
+    /// When somebody last sent an envelope that may wait to somebody, whichever run of that one gets it.
+    enveloped: BTreeMap<(Who, Who), Duration>,
+    /// When an agent was last told that an envelope is kept, and that there is no room for one.
+    kept: BTreeMap<Who, Duration>,
+    no_room: BTreeMap<Who, Duration>,
 }
 
 fn violated<T>(rule: &'static str, uid: Uid, about: String) -> Result<T, Violation> {
@@ -83,11 +89,11 @@ impl Messages {
         for record in &history.records {
             match record.what {
                 What::Sent { message, path, expires, until_done } => {
-                    messages.by_uid.insert(message, Message::new(path, expires, until_done));
+                    messages.by_uid.insert(message, Message::new(path, record.at, expires, until_done));
                 }
                 What::Handed { message, path, intact, repeated } => {
                     messages.find_foul_play(history, message, path, intact)?;
-                    messages.hand_over(message, record, repeated)?;
+                    messages.hand_over(history, message, record, repeated)?;
                 }
                 What::Handled { message } => messages.get(message)?.handled = true,
                 What::Declined { message } => messages.get(message)?.declined = true,
@@ -96,6 +102,11 @@ impl Messages {
                     let error = messages.clock_errors.entry((record.who, from)).or_default();
                     *error = took.max(*error);
                 }
+                What::Enveloped { to } => {
+                    messages.enveloped.insert((record.who, history.person(to)), record.at);
+                }
+                What::Kept => drop(messages.kept.insert(record.who, record.at)),
+                What::NoRoom => drop(messages.no_room.insert(record.who, record.at)),
                 What::Ended => {
                     messages.ended.insert(record.who, record.at);
                     for message in messages.by_uid.values_mut().filter(|message| message.runs.contains(&record.who)) {
@@ -127,14 +138,18 @@ impl Messages {
         Ok(())
     }
 
-    /// At most once to a run, to another run only if the first may have lost it and marked so; in time, and in the order of its path.
-    fn hand_over(&mut self, uid: Uid, record: &Record, repeated: bool) -> Result<(), Violation> {
+    /// At most once to a run; to another run marked so, and only if the first may have lost it, or it was sealed so that it may wait for any run;
+    /// in time, and in the order of its path.
+    fn hand_over(&mut self, history: &History, uid: Uid, record: &Record, repeated: bool) -> Result<(), Violation> {
         let (run, at) = (record.who, record.at);
+        let enveloped = |from: Who| self.enveloped.get(&(from, history.person(run))).copied();
+        let message = self.by_uid.get(&uid);
+        let may_wait = message.is_some_and(|message| enveloped(message.path.from).is_some_and(|last| last >= message.sent));
         let message = self.get(uid)?;
         let before = message.handed.replace(at);
         let is_fresh = message.runs.insert(run);
         if let Some(before) = before
-            && (!is_fresh || !repeated || message.confirmed)
+            && (!is_fresh || !repeated || (message.confirmed && !may_wait))
         {
             let how = if repeated { "marked" } else { "unmarked" };
             let about =
@@ -159,6 +174,8 @@ impl Messages {
 
     /// Each receipt says more than the one before, and only what is true.
     fn receive_receipt(&mut self, history: &History, uid: Uid, state: State, at: Duration) -> Result<(), Violation> {
+        let sender = self.get(uid)?.path.from;
+        let (is_kept, has_no_room) = (self.kept.get(&sender) == Some(&at), self.no_room.get(&sender) == Some(&at));
         let message = self.get(uid)?;
         let is_final = message.is_final();
         // What was to be done and was only delivered goes to the receiver's next run, which has it once more.
@@ -174,6 +191,12 @@ impl Messages {
         }
         message.state = state;
         match state {
+            State::Accepted if !is_kept => {
+                violated("claimed accepted", uid, format!("no switchboard said at {at:?} that it keeps message {uid}"))
+            }
+            State::Full if !has_no_room => {
+                violated("claimed full", uid, format!("no switchboard said at {at:?} that there is no room for message {uid}"))
+            }
             State::Done if !message.handled => {
                 violated("claimed done", uid, format!("nobody has handled message {uid} by {at:?}"))
             }
@@ -183,9 +206,15 @@ impl Messages {
             State::Expired if at + TOLERANCE < message.expires => {
                 violated("expired early", uid, format!("message {uid} expires at {:?}, given up at {at:?}", message.expires))
             }
-            State::Sent | State::Unknown | State::Delivered | State::Done | State::Refused | State::Expired | State::Failed => {
-                Ok(())
-            }
+            State::Sent
+            | State::Unknown
+            | State::Full
+            | State::Accepted
+            | State::Delivered
+            | State::Done
+            | State::Refused
+            | State::Expired
+            | State::Failed => Ok(()),
         }
     }
 
@@ -239,14 +268,14 @@ impl Messages {
 }
 
 impl Message {
-    fn new(path: Path, expires: Duration, until_done: bool) -> Self {
+    fn new(path: Path, sent: Duration, expires: Duration, until_done: bool) -> Self {
         let (handed, runs, state) = (None, BTreeSet::new(), State::Sent);
-        Self { path, expires, until_done, handed, runs, confirmed: false, handled: false, declined: false, state }
+        Self { path, sent, expires, until_done, handed, runs, confirmed: false, handled: false, declined: false, state }
     }
 
     fn is_final(&self) -> bool {
         match self.state {
-            State::Sent | State::Unknown => false,
+            State::Sent | State::Unknown | State::Full | State::Accepted => false,
             State::Delivered => !self.until_done,
             State::Done | State::Refused | State::Expired | State::Failed => true,
         }

@@ -26,6 +26,8 @@ pub struct Path {
 pub enum State {
     Sent,
     Unknown,
+    Full,
+    Accepted,
     Delivered,
     Done,
     Refused,
@@ -114,7 +116,17 @@ pub enum What {
         from: Who,
         took: Duration,
     },
-    Linked,
+    /// An envelope that may wait at the switchboard was written for this agent.
+    Enveloped {
+        to: Who,
+    },
+    /// The agent was told that an envelope of its own is kept, or that there is no room for it.
+    Kept,
+    NoRoom,
+    /// The link came up; `resumed`: it went on from the one before.
+    Linked {
+        resumed: bool,
+    },
     LinkLost,
     /// The agent's process ended.
     Ended,
@@ -206,7 +218,13 @@ impl What {
             | Self::Answered { call, .. }
             | Self::CallFailed { call, .. }
             | Self::Withdrawn { call } => Some(call),
-            Self::Greeted { .. } | Self::Linked | Self::LinkLost | Self::Ended => None,
+            Self::Greeted { .. }
+            | Self::Enveloped { .. }
+            | Self::Kept
+            | Self::NoRoom
+            | Self::Linked { .. }
+            | Self::LinkLost
+            | Self::Ended => None,
         }
     }
 }

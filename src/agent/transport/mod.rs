@@ -17,4 +17,4 @@ mod tests;
 
 pub(super) use credit::{Cost, Grants, Room};
 pub(super) use receive::{HandedOver, ReceiveLane};
-pub(super) use send::{Built, Outbound, SendLane, Settled};
+pub(super) use send::{Built, Hint, Outbound, SendLane, Settled};

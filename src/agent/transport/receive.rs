@@ -12,6 +12,7 @@ use super::numbers::Numbers;
 use super::outcomes::{Outcomes, RECEIPT_RANGES, Said};
 use crate::agent::limits::{BODY_MAX, CREDIT_WINDOW_BYTES, MESSAGE_OVERHEAD_MAX};
 use crate::agent::message::{CreditClass, Lost, MessageHeader, MessageKind, RefusalCode};
+use crate::agent::parcel::ParkedMessage;
 use crate::agent::section::{CHUNK_LIMIT, Chunk, Credit, Receipt};
 use crate::proto::Lane;
 
@@ -34,6 +35,9 @@ pub enum ReceiveError {
     /// The chunks don't fit together, or are too many.
     #[error("the peer's chunks don't fit together")]
     BadChunk,
+    /// Only plain messages wait at a switchboard.
+    #[error("the peer parked what can't wait")]
+    WrongKind,
     /// Such a message may not travel in this lane.
     #[error("the peer used the control lane for a message")]
     WrongLane,
@@ -55,6 +59,13 @@ impl HandedOver {
         let after = u64::from(self.header.after).min(self.number);
         (after > 0).then_some(self.number - after)
     }
+
+    /// The same with bytes of its own. Of what the header holds only the application's map is a slice of the frame.
+    fn detached(mut self) -> Self {
+        self.body = Bytes::copy_from_slice(&self.body);
+        self.header.headers = self.header.headers.detached();
+        self
+    }
 }
 
 /// Call `handle_message` and `handle_chunk` for what comes in; then the application's `done` and `refuse`, and `receipt`.
@@ -66,8 +77,12 @@ pub struct ReceiveLane {
     /// (number that is waited for, number that waits)
     heirs: BTreeSet<(u64, u64)>,
     partial: BTreeMap<u64, Partial>,
+    /// Of those that are held and came parked: until when they wait, on the sender's clock, and the number.
+    waits: BTreeSet<(u64, u64)>,
     outcomes: Outcomes,
     credit: [ReceiveCredit; CLASSES],
+    /// The sender's run has ended, and counts no credit any more.
+    is_retired: bool,
 }
 
 /// A long message of which some parts are there, in any order.
@@ -134,7 +149,55 @@ impl ReceiveLane {
             if header.kind != MessageKind::Cancel && header.kind != MessageKind::Gap {
                 return Err(ReceiveError::WrongLane);
             }
-        } else if cost.free {
+        } else {
+            self.charge(cost, room)?;
+        }
+        if header.kind == MessageKind::Gap {
+            self.skip_before(number, &body, out);
+        }
+        let is_short = encoded.len() <= CHUNK_LIMIT;
+        let message = HandedOver { number, header, body, cost };
+        // It may wait for long: alone, and not with all of the frame that it came in.
+        let alone = if is_short && self.has_to_wait(&message).is_some() { message.detached() } else { message };
+        self.take(alone, out);
+        Ok(true)
+    }
+
+    /// Takes a message out of an envelope that waited at the switchboard. `is_for_this_run`: the envelope names this run of the agent; in
+    /// another one an earlier may have had the message, and the sender counts no credit for it. Returns false for a duplicate.
+    pub fn handle_parked(
+        &mut self,
+        parked: ParkedMessage,
+        is_for_this_run: bool,
+        room: &mut Room,
+        out: &mut Vec<HandedOver>,
+    ) -> Result<bool, ReceiveError> {
+        let number = parked.number;
+        if self.got.contains(number) && !cfg!(feature = "planted_dedup_off") {
+            return Ok(false);
+        }
+        if self.is_too_far_ahead(number) {
+            return Err(ReceiveError::TooFarAhead);
+        }
+        let read = read(parked.message.clone()).ok().filter(|(header, ..)| header.kind == MessageKind::Plain);
+        let Some((mut header, body, mut cost)) = read else { return Err(ReceiveError::WrongKind) };
+        if !is_for_this_run {
+            header.maybe_repeated = true;
+            header.after = u32::try_from(number - parked.before.min(number)).unwrap_or(0);
+            cost.free = true;
+        }
+        cost.free |= self.is_retired;
+        self.charge(cost, room)?;
+        self.take(HandedOver { number, header, body, cost }, out);
+        if self.held.contains_key(&number) {
+            self.waits.insert((parked.waits_until, number));
+        }
+        Ok(true)
+    }
+
+    /// Counts a message that is being taken.
+    fn charge(&mut self, cost: Cost, room: &mut Room) -> Result<(), ReceiveError> {
+        if cost.free {
             if !room.admits(cost) {
                 return Err(ReceiveError::OverCredit);
             }
@@ -146,11 +209,59 @@ impl ReceiveLane {
             }
             credit.receive(cost.bytes);
         }
-        if header.kind == MessageKind::Gap {
-            self.skip_before(number, &body, out);
+        Ok(())
+    }
+
+    /// When the first of those that came parked has waited for long enough, on the sender's clock.
+    pub fn next_release(&self) -> Option<u64> {
+        self.waits.first().map(|&(until, _)| until)
+    }
+
+    /// Hands over what came parked and has waited until `wall`, on the sender's clock. What it waited for isn't taken any more.
+    pub fn release_until(&mut self, wall: u64, out: &mut Vec<HandedOver>) {
+        while let Some((until, number)) = self.waits.first().copied().filter(|(until, _)| *until <= wall) {
+            self.waits.remove(&(until, number));
+            // Whatever is held between it and the first that is missing waits for the same.
+            let mut missing = None;
+            let mut at = number;
+            while let Some(before) = self.held.get(&at).and_then(HandedOver::before) {
+                missing = Some(before);
+                at = before;
+            }
+            if let Some(missing) = missing {
+                self.got.insert(missing);
+                self.partial.remove(&missing);
+                self.release_heirs(missing, out);
+            }
         }
-        self.take(HandedOver { number, header, body, cost }, &encoded, out);
-        Ok(true)
+    }
+
+    /// The sender's run has ended. Only what came parked is still of use: the rest waited for what is lost with it.
+    pub fn retire(&mut self, room: &mut Room) {
+        self.partial.clear();
+        self.outcomes = Outcomes::default();
+        self.is_retired = true;
+        let parked: BTreeSet<u64> = self.waits.iter().map(|&(_, number)| number).collect();
+        for (number, mut message) in std::mem::take(&mut self.held) {
+            if message.cost.free && !parked.contains(&number) {
+                room.give_back(message.cost);
+            } else if parked.contains(&number) && (message.cost.free || room.admits(message.cost)) {
+                if !std::mem::replace(&mut message.cost.free, true) {
+                    room.take(message.cost);
+                }
+                self.held.insert(number, message);
+            }
+        }
+    }
+
+    /// The run hasn't ended after all.
+    pub fn reinstate(&mut self) {
+        self.is_retired = false;
+    }
+
+    /// Nothing more comes of what is held.
+    pub fn give_up(&self, room: &mut Room) {
+        self.held.values().filter(|message| message.cost.free).for_each(|message| room.give_back(message.cost));
     }
 
     fn is_too_far_ahead(&self, number: u64) -> bool {
@@ -158,21 +269,12 @@ impl ReceiveLane {
     }
 
     /// Hands a message over, or holds it until it is its turn.
-    fn take(&mut self, mut message: HandedOver, encoded: &Bytes, out: &mut Vec<HandedOver>) {
+    fn take(&mut self, message: HandedOver, out: &mut Vec<HandedOver>) {
         let number = message.number;
         self.partial.remove(&number);
         self.got.insert(number);
-        let waits_for = message.before().filter(|before| !self.got.contains(*before) || self.held.contains_key(before));
-        match waits_for.filter(|_| !cfg!(feature = "planted_order_off")) {
+        match self.has_to_wait(&message) {
             Some(before) => {
-                // It may wait for long: alone, and not with all of the frame that it came in.
-                if encoded.len() <= CHUNK_LIMIT
-                    && let Ok((header, body, _)) = read(Bytes::copy_from_slice(encoded))
-                {
-                    // A mark that was set here stays.
-                    let maybe_repeated = message.header.maybe_repeated;
-                    message = HandedOver { header: MessageHeader { maybe_repeated, ..header }, body, ..message };
-                }
                 self.heirs.insert((before, number));
                 self.held.insert(number, message);
             }
@@ -181,6 +283,12 @@ impl ReceiveLane {
                 self.release_heirs(number, out);
             }
         }
+    }
+
+    /// The number that has to be handed over or given up before this message.
+    fn has_to_wait(&self, message: &HandedOver) -> Option<u64> {
+        let before = message.before().filter(|before| !self.got.contains(*before) || self.held.contains_key(before));
+        before.filter(|_| !cfg!(feature = "planted_order_off"))
     }
 
     /// What a gap says of the numbers before it: they were settled with an earlier run of this agent.

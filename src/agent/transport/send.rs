@@ -3,6 +3,8 @@
 //! A message keeps its number for good, whichever run of the receiver gets it in the end: what waits at the switchboard under that number
 //! can then be told from what comes in a session. The floor tells a receiver where the numbers that concern it begin.
 
+mod parked;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -10,9 +12,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::credit::{CLASSES, SendCredit};
 use crate::agent::event::{ReceiptState, Token};
+use crate::agent::limits::CREDIT_WINDOW_MESSAGES;
 use crate::agent::message::{CreditClass, Lost, MessageHeader, MessageKind};
 use crate::agent::section::{CHUNK_LIMIT, MESSAGE_OVERHEAD, MESSAGES_OVERHEAD, MessagesWriter, Receipt, put_chunk};
 use crate::proto::{MessageId, ThreadId};
+
+/// Gaps that are kept for a receiver. Chosen: one for each message of a credit window.
+const GAPS: usize = CREDIT_WINDOW_MESSAGES as usize;
 
 /// A message on its way out: its plaintext stays here until the receiver has it.
 #[derive(Clone, Debug)]
@@ -20,13 +26,15 @@ pub struct Outbound {
     pub token: Token,
     pub header: MessageHeader,
     pub body: Bytes,
+    /// What its sender was told of it, as far as that is a hint; `None` once more than that is known.
+    pub hint: Option<Hint>,
     /// Its place in the order of pushing. Tokens don't say that: all messages that nobody asks about share one.
     place: u64,
 }
 
 impl Outbound {
     pub fn new(token: Token, header: MessageHeader, body: Bytes) -> Self {
-        Self { token, header, body, place: 0 }
+        Self { token, header, body, hint: Some(Hint::Queued), place: 0 }
     }
 
     /// Bytes of the encoded message: what it costs in credit and in the outbox.
@@ -61,6 +69,15 @@ impl Outbound {
     fn is_gap(&self) -> bool {
         self.header.kind == MessageKind::Gap
     }
+}
+
+/// What a switchboard may say of a message: never final, and told only if it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    Queued,
+    Unknown,
+    Full { retry_after: Duration },
+    Accepted,
 }
 
 /// What `build` put into a frame, to be found again when the frame bounces.
@@ -99,6 +116,7 @@ pub struct SendLane {
     progress_sent_at: Duration,
     credit: [SendCredit; CLASSES],
     starved: bool,
+    parking: parked::Parking,
 }
 
 #[derive(Debug)]
@@ -109,6 +127,8 @@ struct Entry {
     sent_at: Duration,
     /// It went more than once: when it arrives says nothing about how long that takes.
     repeated: bool,
+    /// The switchboard keeps it: it goes again only if its receiver stays silent once it is there.
+    accepted: bool,
 }
 
 /// A long message that is being cut up, and how far.
@@ -129,6 +149,7 @@ impl SendLane {
     /// Takes a message to send.
     pub fn push(&mut self, mut message: Outbound) {
         self.starved = false;
+        self.parking.look_again();
         message.place = self.pushed;
         self.pushed += 1;
         if let Some(thread) = message.header.thread {
@@ -338,7 +359,13 @@ impl SendLane {
             Some(last) if last >= self.delivered_below => u32::try_from(number - last).unwrap_or(0),
             _ => 0,
         };
-        self.entries.push_back(Entry { message: Some(message), delivered: false, sent_at: now, repeated: false });
+        self.entries.push_back(Entry {
+            message: Some(message),
+            delivered: false,
+            sent_at: now,
+            repeated: false,
+            accepted: false,
+        });
         self.entries.back().and_then(|entry| entry.message.as_ref()).expect("pushed on the line above")
     }
 
@@ -377,6 +404,9 @@ impl SendLane {
         let entry = self.entry(number).filter(|entry| !entry.delivered)?;
         entry.delivered = true;
         let (sent_at, repeated) = (entry.sent_at, entry.repeated);
+        if let Some(message) = &mut entry.message {
+            message.hint = None;
+        }
         let (is_gap, wants_done, token) =
             entry.message.as_ref().map(|message| (message.is_gap(), message.wants_done(), message.token))?;
         self.progress_at = now;
@@ -430,7 +460,7 @@ impl SendLane {
     /// A frame did not arrive: what it carried goes again, unless the receiver has it.
     pub fn handle_bounce(&mut self, built: Built) {
         for number in built.first..built.first + u64::from(built.count) {
-            if !self.entry(number).is_some_and(|entry| entry.is_under_way()) || self.resend.contains(&number) {
+            if !self.entry(number).is_some_and(|entry| entry.is_under_way() && !entry.accepted) || self.resend.contains(&number) {
                 continue;
             }
             match built.offset {
@@ -446,11 +476,13 @@ impl SendLane {
         }
     }
 
-    /// The path broke, or the session did: everything that isn't confirmed goes again.
+    /// The path broke, or the session did: everything goes again that isn't confirmed and that the switchboard doesn't keep.
     pub fn doubt_all(&mut self) {
         self.chunking = None;
         for number in self.first..self.next() {
-            self.resend_unless_settled(number);
+            if !self.entry(number).is_some_and(|entry| entry.accepted) {
+                self.resend_unless_settled(number);
+            }
         }
     }
 
@@ -490,9 +522,11 @@ impl SendLane {
                 settled.push((message.token, ReceiptState::Expired, message.cost()));
             }
         }
+        let mut gaps = 0usize;
         for number in self.first..self.next() {
             let Some(message) = self.entry(number).and_then(|entry| entry.message.as_ref()) else { continue };
             if message.is_gap() {
+                gaps += 1;
                 continue;
             }
             if message.header.expiry > wall {
@@ -502,8 +536,18 @@ impl SendLane {
                 self.give_up(number, lost, ReceiptState::Expired, settled);
             }
         }
+        self.forget_gaps(gaps.saturating_sub(GAPS));
         self.pop_settled();
         next
+    }
+
+    /// Lets the oldest gaps go, for a receiver that is away for so long that nothing but gaps is left for it: the floor tells it as much.
+    fn forget_gaps(&mut self, many: usize) {
+        let gaps = |entry: &Entry| entry.message.as_ref().is_some_and(Outbound::is_gap);
+        for (number, entry) in (self.first..).zip(&mut self.entries).filter(|(_, entry)| gaps(entry)).take(many) {
+            entry.message = None;
+            self.resend.remove(&number);
+        }
     }
 
     /// Takes a message back, wherever it is. False if the receiver has it, or it isn't here.
@@ -532,6 +576,7 @@ impl SendLane {
         if entry.delivered {
             return self.settle(number, state, settled);
         }
+        entry.accepted = false;
         let Some(message) = entry.message.as_mut() else { return };
         settled.push((message.token, state, message.cost()));
         let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
@@ -553,6 +598,7 @@ impl SendLane {
         self.last_in_thread.clear();
         self.credit = Default::default();
         self.starved = false;
+        self.parking.restart();
         self.progress_at = Duration::ZERO;
         self.progress_sent_at = Duration::ZERO;
         for entry in self.entries.iter_mut().filter(|entry| entry.message.as_ref().is_some_and(Outbound::is_gap)) {
@@ -580,7 +626,9 @@ impl SendLane {
                 settled_before += 1;
                 continue;
             }
-            self.resend.insert(number);
+            if !entry.accepted {
+                self.resend.insert(number);
+            }
         }
     }
 
@@ -593,12 +641,12 @@ impl SendLane {
         *self = Self::starting_at(next);
     }
 
-    /// Tokens of everything that the receiver isn't known to have.
+    /// Tokens of everything that the receiver isn't known to have, nor the switchboard to keep for it.
     pub fn undelivered(&self) -> impl Iterator<Item = Token> + '_ {
         let under_way = self
             .entries
             .iter()
-            .filter(|entry| entry.is_under_way())
+            .filter(|entry| entry.is_under_way() && !entry.accepted)
             .filter_map(|entry| entry.message.as_ref())
             .filter(|message| !message.is_gap());
         under_way.chain(self.waiting.iter().flatten()).map(|message| message.token)

@@ -221,7 +221,7 @@ impl World {
     pub(super) fn tell_application(&mut self, who: Who, event: Event) {
         let at = self.now;
         match event {
-            Event::Linked => self.history.add(at, who, What::Linked),
+            Event::Linked { resumed } => self.history.add(at, who, What::Linked { resumed }),
             Event::LinkLost { .. } => self.history.add(at, who, What::LinkLost),
             Event::Joined => self.seats[who].joined = true,
             Event::Closed(reason) => self.handle_closed(who, reason),
@@ -347,6 +347,8 @@ impl World {
         let state = match state {
             ReceiptState::Queued => State::Sent,
             ReceiptState::Unknown => State::Unknown,
+            ReceiptState::Full { .. } => State::Full,
+            ReceiptState::Accepted => State::Accepted,
             ReceiptState::Delivered => State::Delivered,
             ReceiptState::Done => State::Done,
             ReceiptState::Refused { .. } => State::Refused,

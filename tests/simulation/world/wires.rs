@@ -201,6 +201,12 @@ impl World {
             let is_opener = data.header().kind == OuterKind::Opener;
             self.greetings.insert((is_opener, data.header().session), (who, self.now));
         }
+        if let Ok(data) = DataFrame::parse(frame.clone())
+            && data.header().kind == OuterKind::Envelope
+            && let Some(&to) = self.who_by_label.get(&data.header().destination)
+        {
+            self.history.add(self.now, who, What::Enveloped { to });
+        }
         self.note(|| match DataFrame::parse(frame.clone()) {
             Ok(data) => {
                 format!("agent {who} sends {:?} {:?} {}", data.header().kind, data.header().lane, data.header().session.short())
@@ -235,6 +241,13 @@ impl World {
             && let Some((from, sent)) = self.greetings.remove(&(data.header().kind == OuterKind::Opener, data.header().session))
         {
             self.history.add(self.now, who, What::Greeted { from, took: self.now - sent });
+        }
+        match ServerFrame::decode(frame.clone()) {
+            Ok(ServerFrame::Accepted { .. }) => self.history.add(self.now, who, What::Kept),
+            Ok(ServerFrame::Bounce(Bounce { reason: BounceReason::MailboxFull, .. })) => {
+                self.history.add(self.now, who, What::NoRoom);
+            }
+            _ => {}
         }
         let now = self.clock(who);
         if let Some(agent) = &mut self.seats[who].agent {
