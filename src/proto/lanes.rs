@@ -97,6 +97,7 @@ impl<T> LaneQueue<T> {
     /// # Errors
     /// Gives the item back if the lane is full.
     pub fn push(&mut self, lane: Lane, len: usize, item: T) -> Result<(), T> {
+        let lane = if cfg!(feature = "planted_lanes_fifo") { Lane::Normal } else { lane };
         self.lanes[lane.index()].push(&self.limits, len, item)
     }
 

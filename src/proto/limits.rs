@@ -33,6 +33,25 @@ pub const SLOTS_PER_LINK: usize = 16;
 /// How far ahead the expiry of a slot may lie. Protocol; a code is good for minutes, and small numbers are few.
 pub const SLOT_TIME: Duration = Duration::from_secs(3600);
 
+/// How far ahead the expiry of a parkable frame may lie. Protocol; a day, the longest time to live of a message.
+pub const PARKING_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Data frames that a client receives before it acknowledges them. Protocol; an acknowledgement then costs a hundredth of what it is for.
+pub const LINK_ACK_FRAMES: u64 = 32;
+
+/// Bytes of Data frames that a client receives before it acknowledges them. Protocol; two of the largest frames.
+pub const LINK_ACK_BYTES: usize = 2 * FRAME;
+
+/// How long a client waits with an acknowledgement for more to acknowledge. Protocol; twice a second on a quiet link.
+pub const LINK_ACK_DELAY: Duration = Duration::from_millis(500);
+
+/// How long a link that was lost can be resumed. Default; a laptop changes its network or a phone its cell in less.
+pub const GRACE: Duration = Duration::from_secs(120);
+
+/// How long a link that was lost isn't announced as gone. Default; a client that notices at once is back in less, and then nobody else
+/// need notice anything.
+pub const ANNOUNCE_AFTER: Duration = Duration::from_secs(2);
+
 /// Certificates in a link chain. Protocol; V admits issuers, issuers admit members, and nobody goes further.
 pub const LINK_CHAIN: usize = 2;
 

@@ -38,11 +38,43 @@ pub struct Config {
     pub stall_limit: Duration,
     /// What waits for one link at most.
     pub lanes: LaneLimits,
-    /// Bytes that wait for all links together. Beyond it a link may still have [`Config::small_backlog`] waiting, so that
-    /// links that read don't suffer for those that don't.
-    pub queued_bytes: usize,
+    /// Bytes of memory for all that is kept, as `governor.rs` counts them. Beyond it a link may still have
+    /// [`Config::small_backlog`] waiting, so that links that read don't suffer for those that don't. Chosen: a small server.
+    pub memory: usize,
+    /// Percent of the memory from which bulk is shed, and written frames are no longer kept for a resume. Chosen: there is time for the
+    /// rest while bulk, which can wait, waits at its senders.
+    pub bulk_percent: u8,
+    /// Percent of the memory from which nothing more may wait for absent agents. Chosen: what waits for hours gives way to what moves.
+    pub parking_percent: u8,
+    /// Percent of the memory from which new links are refused. Chosen: those that are there can still finish.
+    pub link_percent: u8,
     /// Bytes that may always wait for a link. Chosen: one frame of the largest size.
     pub small_backlog: usize,
+    /// How long a link that was lost can be resumed, in whole seconds; zero: not at all.
+    pub grace: Duration,
+    /// How long a link that was lost isn't announced as gone.
+    pub announce_after: Duration,
+    /// Written frames and notices that are kept for the resume of one link. Chosen: with [`Config::retained_bytes`].
+    pub retained_frames: usize,
+    /// Bytes of written frames that are kept for the resume of one link. Chosen: more than is under way on a fast network (a gigabit per
+    /// second and 30 ms), and twice what may be parked for one agent, so that what had waited isn't forgotten while it is under way.
+    pub retained_bytes: usize,
+    /// Lost links that are kept for a resume at one moment. Chosen: as many as there may be links.
+    pub dormant_links: usize,
+    /// Envelopes that wait for one absent agent. Chosen: a day of work orders.
+    pub parked_per_agent: usize,
+    /// Bytes of envelopes that wait for one absent agent. Chosen: a hundred envelopes of the largest size.
+    pub parked_bytes_per_agent: usize,
+    /// Bytes of envelopes that wait in one swarm. Chosen: for 32 agents that are full.
+    pub parked_bytes_per_swarm: usize,
+    /// Bytes of envelopes that wait in all; zero: none may wait. Chosen: a quarter of the memory.
+    pub parked_bytes: usize,
+    /// How long an agent that has left is known, so that envelopes may begin to wait for it. Chosen: as long as one may wait.
+    pub known_for: Duration,
+    /// Absent agents that are known in one swarm. Chosen: a large fleet that sleeps.
+    pub known_per_swarm: usize,
+    /// Absent agents that are known in all. Chosen: 64 MiB.
+    pub known: usize,
     /// How often the shell pings, told to clients in the Welcome.
     pub ping_interval: Duration,
     /// Silence after which the shell takes a link for dead.
@@ -66,8 +98,23 @@ impl Default for Config {
             hello_limit: limits::HELLO_TIMEOUT,
             stall_limit: Duration::from_secs(15),
             lanes: LaneLimits::default(),
-            queued_bytes: 512 * 1024 * 1024,
+            memory: 1024 * 1024 * 1024,
+            bulk_percent: 70,
+            parking_percent: 85,
+            link_percent: 95,
             small_backlog: limits::FRAME,
+            grace: limits::GRACE,
+            announce_after: limits::ANNOUNCE_AFTER,
+            retained_frames: 4_096,
+            retained_bytes: 4 * 1024 * 1024,
+            dormant_links: 10_000,
+            parked_per_agent: 1_024,
+            parked_bytes_per_agent: 2 * 1024 * 1024,
+            parked_bytes_per_swarm: 64 * 1024 * 1024,
+            parked_bytes: 256 * 1024 * 1024,
+            known_for: limits::PARKING_TIME,
+            known_per_swarm: 4_096,
+            known: 65_536,
             ping_interval: limits::PING_INTERVAL,
             silence_limit: limits::LINK_SILENCE,
         }
@@ -80,16 +127,34 @@ impl Default for Config {
 pub struct Stats {
     /// Links at this moment, those in the handshake or ending included.
     pub links: u64,
-    /// Swarms with a link at this moment.
+    /// Swarms with a link at this moment, or with one that can be resumed.
     pub swarms: u64,
-    /// Mailboxes at this moment.
+    /// Mailboxes of tickets at this moment.
     pub mailboxes: u64,
+    /// Links at this moment that were lost and can be resumed.
+    pub dormant: u64,
+    /// Links that went on after they had been lost, or taken over from a socket that was as good as lost.
+    pub resumed: u64,
     /// Slots at this moment, those included whose holder is away.
     pub slots: u64,
     /// Guests that were let through to the holder of a slot.
     pub guests: u64,
     /// Bytes that wait in queues at this moment.
     pub queued_bytes: u64,
+    /// Bytes of frames at this moment that were written and are kept for a resume.
+    pub retained_bytes: u64,
+    /// Envelopes at this moment that wait for absent agents.
+    pub parked: u64,
+    /// Their bytes.
+    pub parked_bytes: u64,
+    /// Absent agents at this moment for which an envelope may wait.
+    pub known: u64,
+    /// Bytes of [`Config::memory`] in use at this moment.
+    pub memory_bytes: u64,
+    /// Envelopes that began to wait for an absent agent.
+    pub accepted: u64,
+    /// Envelopes that expired while they waited for an absent agent.
+    pub expired: u64,
     /// Data frames queued for their receivers.
     pub forwarded_frames: u64,
     /// Their bytes.

@@ -8,13 +8,19 @@ use bytes::Bytes;
 
 use super::Switchboard;
 use super::link::{LinkId, Phase, Seeks, Stranger, Waiting};
-use crate::proto::{Bounce, BounceReason, DataFrame, Label, Lane, Now, limits};
+use super::lives::Life;
+use super::notices::Hint;
+use super::parking::{Parked, Refusal, is_expired, may_wait};
+use super::slots::Holder;
+use super::swarm::Seat;
+use crate::proto::{BounceReason, DataFrame, Label, Lane, Now, limits};
 
 /// When to try again after a queue was full. Chosen: a reader that is alive takes a full lane in less.
 const RETRY_FULL: Duration = Duration::from_millis(200);
 
-/// How far a frame may be past its expiry, which is on its sender's clock and that clock may be wrong. Chosen.
-const EXPIRY_TOLERANCE_MS: u64 = 60_000;
+/// When to try again after no more could wait for an absent agent. Chosen: it comes back, or something expires, in minutes; who tries
+/// again in half of one costs nothing.
+const RETRY_PARKING: Duration = Duration::from_secs(30);
 
 /// Where a label leads.
 ///
@@ -23,22 +29,28 @@ const EXPIRY_TOLERANCE_MS: u64 = 60_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Local(LinkId),
+    /// Its link was lost just now, and is taken for linked.
+    Lost(Life),
     Absent,
     NotAllowed,
 }
+
+/// Why a frame is not passed on, and when to try again.
+type Refused = (BounceReason, Duration);
 
 impl Switchboard {
     /// Queues a Data frame for its destination, or bounces it.
     pub(super) fn handle_data(&mut self, from: LinkId, bytes: Bytes, now: Now) {
         let Some(link) = self.links.get_mut(from) else { return };
-        let number = link.received;
-        link.received += 1;
-        if let Err((reason, retry_after)) = self.forward(from, number, bytes, now) {
-            self.bounce(from, number, reason, retry_after);
+        let stream = &mut link.stream;
+        let (sender, number) = (stream.life, stream.received);
+        stream.received += 1;
+        if let Err((reason, retry_after)) = self.forward(from, sender, number, bytes, now) {
+            self.bounce(sender, number, reason, retry_after);
         }
     }
 
-    fn forward(&mut self, from: LinkId, number: u64, bytes: Bytes, now: Now) -> Result<(), (BounceReason, Duration)> {
+    fn forward(&mut self, from: LinkId, sender: Life, number: u64, bytes: Bytes, now: Now) -> Result<(), Refused> {
         let refuse = |reason| Err((reason, Duration::ZERO));
         let Ok(frame) = DataFrame::parse(bytes) else { return refuse(BounceReason::Malformed) };
         let (lane, expiry, destination) = (frame.header().lane, frame.header().expiry, frame.header().destination);
@@ -46,31 +58,110 @@ impl Switchboard {
         if lane == Lane::Control && len > limits::CONTROL_FRAME {
             return refuse(BounceReason::ControlTooLarge);
         }
-        if self.is_expired(expiry, now) {
+        if is_expired(expiry, now) {
             return refuse(BounceReason::Expired);
         }
         let Some((source, route)) = self.route(from, destination, now) else { return refuse(BounceReason::NotAllowed) };
-        let to = match route {
-            Route::Local(to) => to,
-            Route::Absent => return refuse(BounceReason::Absent),
+        let has_room = self.has_room_for(lane, len);
+        let most = if has_room { usize::MAX } else { self.config.small_backlog };
+        let frame = frame.with_source(source);
+        let waiting = |frame: DataFrame| Waiting { frame: frame.into_bytes(), from: Some(sender), number, expiry };
+        let is_queued = match route {
+            Route::Local(to) => {
+                let Some(link) = self.links.get_mut(to) else { return refuse(BounceReason::Absent) };
+                link.stream.queue.bytes().saturating_add(len) <= most && link.push(lane, waiting(frame), now.monotonic)
+            }
+            Route::Lost(to) => {
+                let Some(dormant) = self.lives.dormant_mut(to) else { return refuse(BounceReason::Absent) };
+                dormant.stream.queue.bytes().saturating_add(len) <= most && dormant.stream.push(lane, waiting(frame))
+            }
+            Route::Absent => return self.park(from, sender, number, frame, now),
             Route::NotAllowed => return refuse(BounceReason::NotAllowed),
         };
-
-        let is_crowded = self.queued_bytes + len > self.config.queued_bytes;
-        let Some(receiver) = self.links.get_mut(to) else { return refuse(BounceReason::Absent) };
-        let has_room = !is_crowded || receiver.queue.bytes() + len <= self.config.small_backlog;
-        let waiting = Waiting { frame: frame.with_source(source).into_bytes(), from, number, expiry };
-        if !has_room || !receiver.push(lane, waiting, now.monotonic) {
+        if !is_queued {
             return Err((BounceReason::Full, RETRY_FULL));
         }
-        self.queued_bytes += len;
+        self.memory.queued.add(len);
         self.stats.forwarded_frames += 1;
         self.stats.forwarded_bytes += len as u64;
+        self.sweep_soon(now);
+        if let Route::Local(to) = route {
+            self.wake(to);
+        }
+        Ok(())
+    }
+
+    fn sweep_soon(&mut self, now: Now) {
         if self.next_sweep.is_none() {
             self.next_sweep = Some(now.monotonic + super::SWEEP_INTERVAL);
         }
-        self.wake(to);
-        Ok(())
+    }
+
+    /// Lets a frame wait for an absent member, if it may, and tells its sender.
+    fn park(&mut self, from: LinkId, sender: Life, number: u64, frame: DataFrame, now: Now) -> Result<(), Refused> {
+        let absent = Err((BounceReason::Absent, Duration::ZERO));
+        let may_park = self.links.get(from).is_some_and(|link| link.stream.parks());
+        let Some(Holder { routing, .. }) = self.holder(from).filter(|_| may_park && may_wait(frame.header(), now)) else {
+            return absent;
+        };
+        let (lane, expiry, label) = (frame.header().lane, frame.header().expiry, frame.header().destination);
+        // It may wait for a day, and shouldn't keep the buffer of what was read with it.
+        let own = Bytes::copy_from_slice(frame.bytes());
+        let parked = Parked::new(own, lane, expiry, now);
+        if !self.has_room_to_park(parked.frame.len()) {
+            return Err((BounceReason::MailboxFull, RETRY_PARKING));
+        }
+        match self.parking.park(Holder { routing, label }, parked, now.monotonic) {
+            Ok(()) => {
+                self.stats.accepted += 1;
+                self.hint(sender, Hint::Accepted(number));
+                Ok(())
+            }
+            Err(Refusal::Full) => Err((BounceReason::MailboxFull, RETRY_PARKING)),
+            Err(Refusal::Unknown) => absent,
+        }
+    }
+
+    /// Does the same with a frame that was under way to a link that is over. It is returned if it is to go to the shelf.
+    pub(super) fn accept_under_way(&mut self, holder: Holder, from: Life, number: u64, parked: Parked) -> Option<Parked> {
+        let has_room = self.has_room_to_park(parked.frame.len());
+        if !has_room || self.parking.count_under_way(holder, parked.frame.len()).is_err() {
+            self.bounce(from, number, BounceReason::MailboxFull, RETRY_PARKING);
+            return None;
+        }
+        self.stats.accepted += 1;
+        self.hint(from, Hint::Accepted(number));
+        Some(parked)
+    }
+
+    /// Fills the lanes of a member from its shelf, before anything new comes for it. What finds no room follows when the lanes are empty.
+    /// Returns whether there was anything.
+    pub(super) fn fill_from_shelf(&mut self, id: LinkId, now: Now) -> bool {
+        let Some(holder) = self.holder(id) else { return false };
+        let mut any = false;
+        while let Some(parked) = self.parking.take(holder) {
+            let Some(link) = self.links.get_mut(id) else { break };
+            let Parked { frame, lane, expiry, .. } = parked;
+            let len = frame.len();
+            if link.stream.queue.is_empty() {
+                link.moved = now.monotonic;
+            }
+            match link.stream.queue.push(lane, len, Waiting { frame, from: None, number: 0, expiry }) {
+                Ok(()) => {
+                    self.memory.queued.add(len);
+                    any = true;
+                }
+                Err(Waiting { frame, .. }) => {
+                    link.stream.has_shelf = true;
+                    self.parking.put_back(holder, vec![Parked::new(frame, lane, expiry, now)]);
+                    break;
+                }
+            }
+        }
+        if any {
+            self.sweep_soon(now);
+        }
+        any
     }
 
     /// Finds where a label leads for one link, and under which label that link sends.
@@ -81,8 +172,10 @@ impl Switchboard {
         match &self.links.get(from)?.phase {
             Phase::Member(member) => {
                 let swarm = &self.swarms[member.swarm];
-                if let Some(to) = swarm.members.get(&destination) {
-                    return Some((member.label, Route::Local(*to)));
+                match swarm.members.get(&destination) {
+                    Some(Seat::Linked(to)) => return Some((member.label, Route::Local(*to))),
+                    Some(Seat::Lost(to)) => return Some((member.label, Route::Lost(*to))),
+                    Some(Seat::Gone(_)) | None => {}
                 }
                 let stranger = swarm.strangers.get(&destination).copied();
                 let route = stranger.filter(|to| self.is_bound(*to, from)).map_or(Route::Absent, Route::Local);
@@ -110,7 +203,7 @@ impl Switchboard {
     fn rebind(&mut self, stranger: LinkId, swarm: usize, seeks: Seeks, now: Now) -> Route {
         let member = match seeks {
             Seeks::Mailbox(mailbox) => self.least_busy_registrant(swarm, &mailbox, now).map(|(_, member)| member),
-            Seeks::Member(label) => self.swarms[swarm].members.get(&label).copied(),
+            Seeks::Member(label) => self.swarms[swarm].link_of(&label),
         };
         let Some(member) = member else { return Route::Absent };
         if let Some(Phase::Stranger(stranger)) = self.links.get_mut(stranger).map(|link| &mut link.phase) {
@@ -118,21 +211,5 @@ impl Switchboard {
         }
         self.count_stranger(member, 1);
         Route::Local(member)
-    }
-
-    /// Tells a link that one of its frames was not passed on.
-    pub(super) fn bounce(&mut self, to: LinkId, number: u64, reason: BounceReason, retry_after: Duration) {
-        self.stats.bounced += 1;
-        let Some(link) = self.links.get_mut(to) else { return };
-        if matches!(link.phase, Phase::Ended) {
-            return;
-        }
-        let bounce = Bounce { number, reason, retry_after_ms: super::millis(retry_after) };
-        link.notices.push_bounce(bounce);
-        self.notify(to);
-    }
-
-    pub(super) fn is_expired(&self, expiry: u64, now: Now) -> bool {
-        expiry != 0 && expiry.saturating_add(EXPIRY_TOLERANCE_MS) < now.wall
     }
 }

@@ -1,22 +1,19 @@
 //! One link: its phase, and everything that waits to be written on it.
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use subtle::ConstantTimeEq;
 
+use super::lives::Life;
+use super::log::Log;
+use super::notices::Notices;
 use super::origins::Origin;
 use super::swarm::{SwarmIndex, View};
-use crate::proto::{Binding, Bounce, Label, Lane, LaneLimits, LaneQueue, LinkRights, RegisterStatus, ServerFrame, SlotStatus};
+use crate::proto::{Binding, Features, Label, Lane, LaneLimits, LaneQueue, LinkRights};
 
-/// Notices that a link may leave unread before it isn't read from. Chosen: an ordinary burst to an absent receiver.
-const MANY_NOTICES: usize = 1_024;
-
-/// Notices that are kept for a link. Other links that end can bounce more to it at once than it has sent lately; beyond
-/// this it is cut. Chosen: 64 full lanes of its frames; 1.5 MiB.
-const NOTICE_LIMIT: usize = 65_536;
-
-/// Names a link for as long as its socket lives, and no other link after.
+/// Names a link for as long as its socket lives, and no other link after. What it is called over several is its [`Life`].
 #[cfg_attr(test, derive(Default))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId {
@@ -95,10 +92,7 @@ impl Links {
 pub(super) struct Link {
     pub(super) origin: Option<Origin>,
     pub(super) phase: Phase,
-    pub(super) notices: Notices,
-    pub(super) queue: LaneQueue<Waiting>,
-    /// The number of the next Data frame that this link sends.
-    pub(super) received: u64,
+    pub(super) stream: Stream,
     /// When the queue last gave something, or began to hold something.
     pub(super) moved: Duration,
     /// Whether the shell knows that there is something to write.
@@ -107,31 +101,94 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(origin: Option<Origin>, greeting: Greeting, lanes: LaneLimits) -> Self {
-        Self {
-            origin,
-            phase: Phase::Greeting(greeting),
-            notices: Notices::default(),
-            queue: LaneQueue::new(lanes),
-            received: 0,
-            moved: Duration::ZERO,
-            awake: false,
-            deadline: None,
-        }
+    pub(super) fn new(origin: Option<Origin>, greeting: Greeting, stream: Stream) -> Self {
+        Self { origin, phase: Phase::Greeting(greeting), stream, moved: Duration::ZERO, awake: false, deadline: None }
     }
 
     /// Queues a frame; false if its lane is full.
     pub(super) fn push(&mut self, lane: Lane, waiting: Waiting, now: Duration) -> bool {
-        if self.queue.is_empty() {
+        if self.stream.queue.is_empty() {
             self.moved = now;
         }
-        self.queue.push(lane, waiting.frame.len(), waiting).is_ok()
+        self.stream.push(lane, waiting)
     }
 
     pub(super) fn take(&mut self, now: Duration) -> Option<Waiting> {
-        let waiting = self.queue.pop(now)?;
+        let waiting = self.stream.queue.pop(now)?;
         self.moved = now;
         Some(waiting)
+    }
+}
+
+/// What goes over a link in both directions, and goes on with its next socket if it is resumed.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) life: Life,
+    /// What is in force; nothing before the Welcome.
+    pub(super) features: Features,
+    pub(super) tokens: Tokens,
+    /// The number of the next Data frame that this link sends.
+    pub(super) received: u64,
+    pub(super) notices: Notices,
+    pub(super) queue: LaneQueue<Waiting>,
+    pub(super) log: Log,
+    /// Whether there may be something on the shelf of this member that found no room in the queue.
+    pub(super) has_shelf: bool,
+}
+
+impl Stream {
+    pub(super) fn new(life: Life, lanes: LaneLimits) -> Self {
+        Self {
+            life,
+            features: Features::NONE,
+            tokens: Tokens::default(),
+            received: 0,
+            notices: Notices::default(),
+            queue: LaneQueue::new(lanes),
+            log: Log::default(),
+            has_shelf: false,
+        }
+    }
+
+    /// Whether the link can be resumed.
+    pub(super) fn resumes(&self) -> bool {
+        self.features.in_force(Features::RESUME) != Features::NONE
+    }
+
+    /// Whether the link's frames may wait for absent agents, and frames for it when it is absent.
+    pub(super) fn parks(&self) -> bool {
+        self.features.in_force(Features::PARKING) != Features::NONE
+    }
+
+    pub(super) fn push(&mut self, lane: Lane, waiting: Waiting) -> bool {
+        self.queue.push(lane, waiting.frame.len(), waiting).is_ok()
+    }
+}
+
+/// The tokens by which a link is resumed: that of its last Welcome, and the one before, as that Welcome may never have arrived. Neither
+/// shown nor written anywhere.
+#[derive(Default)]
+pub(super) struct Tokens {
+    last: Option<[u8; 32]>,
+    before: Option<[u8; 32]>,
+}
+
+impl Tokens {
+    /// Adds the token of a Welcome.
+    pub(super) fn push(&mut self, token: [u8; 32]) {
+        self.before = self.last.replace(token);
+    }
+
+    /// Compares in constant time: a token is a secret of this link and the switchboard.
+    pub(super) fn fits(&self, shown: &[u8]) -> bool {
+        let fits = |token: &Option<[u8; 32]>| token.is_some_and(|token| token.ct_eq(shown).into());
+        fits(&self.last) | fits(&self.before)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tokens").finish_non_exhaustive()
     }
 }
 
@@ -151,6 +208,17 @@ pub(super) struct Greeting {
     /// The frame that the Hello signs.
     pub(super) challenge: Bytes,
     pub(super) binding: Binding,
+    /// What a resume token would be made of.
+    pub(super) random: Random,
+}
+
+/// Random bytes that nobody else knows.
+pub(super) struct Random(pub(super) [u8; 32]);
+
+impl fmt::Debug for Random {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Random").finish_non_exhaustive()
+    }
 }
 
 /// A link of an agent of a swarm.
@@ -191,90 +259,8 @@ pub(super) enum Seeks {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) frame: Bytes,
-    pub(super) from: LinkId,
+    /// None if it was on the shelf: its sender knows that it was accepted, and hears no more of it.
+    pub(super) from: Option<Life>,
     pub(super) number: u64,
     pub(super) expiry: u64,
-}
-
-/// What the switchboard itself has to say on a link, but for labels. Kept as facts, encoded when they are written.
-#[derive(Debug, Default)]
-pub(super) struct Notices {
-    frames: VecDeque<ServerFrame>,
-    answers: VecDeque<Answer>,
-    bounces: VecDeque<Bounce>,
-    /// Whether more came than are kept: the link is to be cut, as what it can't be told must not pile up.
-    pub(super) overflowed: bool,
-}
-
-impl Notices {
-    pub(super) fn push(&mut self, frame: ServerFrame) {
-        self.frames.push_back(frame);
-    }
-
-    pub(super) fn push_registered(&mut self, mailbox: Label, status: RegisterStatus) {
-        self.push_answer(Answer::Registered(mailbox, status));
-    }
-
-    pub(super) fn push_slot_opened(&mut self, asked: u32, result: Result<u32, SlotStatus>) {
-        self.push_answer(Answer::SlotOpened(asked, result));
-    }
-
-    fn push_answer(&mut self, answer: Answer) {
-        if self.has_room() {
-            self.answers.push_back(answer);
-        }
-    }
-
-    pub(super) fn push_bounce(&mut self, bounce: Bounce) {
-        if self.has_room() {
-            self.bounces.push_back(bounce);
-        }
-    }
-
-    fn has_room(&mut self) -> bool {
-        self.overflowed |= self.answers.len() + self.bounces.len() >= NOTICE_LIMIT;
-        !self.overflowed
-    }
-
-    pub(super) fn are_many(&self) -> bool {
-        self.answers.len() + self.bounces.len() >= MANY_NOTICES
-    }
-
-    /// Forgets everything but the handshake, and adds the last word.
-    pub(super) fn end_with(&mut self, farewell: Option<ServerFrame>) {
-        self.answers = VecDeque::new();
-        self.bounces = VecDeque::new();
-        self.frames.extend(farewell);
-    }
-
-    pub(super) fn pop(&mut self) -> Option<ServerFrame> {
-        if let Some(frame) = self.frames.pop_front() {
-            return Some(frame);
-        }
-        if let Some(answer) = self.answers.pop_front() {
-            return Some(answer.into_frame());
-        }
-        let bounce = self.bounces.pop_front()?;
-        if self.bounces.is_empty() {
-            self.bounces = VecDeque::new();
-        }
-        Some(ServerFrame::Bounce(bounce))
-    }
-}
-
-/// An answer to what a link asked for.
-#[derive(Debug)]
-enum Answer {
-    Registered(Label, RegisterStatus),
-    SlotOpened(u32, Result<u32, SlotStatus>),
-}
-
-impl Answer {
-    fn into_frame(self) -> ServerFrame {
-        match self {
-            Self::Registered(mailbox, status) => ServerFrame::Registered { mailbox, status },
-            Self::SlotOpened(asked, Ok(slot)) => ServerFrame::SlotOpened { asked, slot, status: SlotStatus::Done },
-            Self::SlotOpened(asked, Err(status)) => ServerFrame::SlotOpened { asked, slot: 0, status },
-        }
-    }
 }

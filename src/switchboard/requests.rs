@@ -18,11 +18,12 @@ impl Switchboard {
             Ok(ClientFrame::Unregister { mailbox }) => self.handle_unregister(id, mailbox),
             Ok(ClientFrame::OpenSlot { slot, expiry }) => self.handle_open_slot(id, slot, expiry, now),
             Ok(ClientFrame::CloseSlot { slot }) => self.handle_close_slot(id, slot),
-            Ok(ClientFrame::Goodbye(_)) => self.end(id, None),
+            Ok(ClientFrame::LinkAck { received }) => self.handle_link_ack(id, received, now),
+            Ok(ClientFrame::Goodbye(_)) => self.end(id, None, now),
             Ok(ClientFrame::Unknown { .. }) => self.stats.unknown_kinds += 1,
-            Ok(ClientFrame::Data(_) | ClientFrame::LinkAck { .. }) => {}
-            Ok(ClientFrame::Hello(_)) => self.reject(id, RejectCode::Malformed, Duration::ZERO, "a second Hello"),
-            Err(error) => self.reject(id, RejectCode::Malformed, Duration::ZERO, &error.to_string()),
+            Ok(ClientFrame::Data(_)) => {}
+            Ok(ClientFrame::Hello(_)) => self.reject(id, RejectCode::Malformed, Duration::ZERO, "a second Hello", now),
+            Err(error) => self.reject(id, RejectCode::Malformed, Duration::ZERO, &error.to_string(), now),
         }
     }
 
@@ -53,7 +54,7 @@ impl Switchboard {
             }
             Phase::Member(_) | Phase::Stranger(_) | Phase::Greeting(_) | Phase::Ended => RegisterStatus::NotAllowed,
         };
-        link.notices.push_registered(mailbox, status);
+        link.stream.notices.push_registered(mailbox, status);
         self.notify(id);
     }
 
@@ -77,7 +78,7 @@ impl Switchboard {
             }
             Phase::Member(_) | Phase::Stranger(_) | Phase::Greeting(_) | Phase::Ended => Err(SlotStatus::NotAllowed),
         };
-        link.notices.push_slot_opened(asked, result);
+        link.stream.notices.push_slot_opened(asked, result);
         self.notify(id);
     }
 

@@ -1,5 +1,6 @@
 //! A switchboard with its clock, and short names for what is said to it and heard from it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,12 +9,13 @@ use super::super::{Config, LinkId, Origin, Output, Switchboard};
 use crate::proto::{
     Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, HelloBody, Label, LabelChanges, Lane, LinkCertificate,
     LinkChain, LinkKeyPair, LinkRights, Now, OuterHeader, OuterKind, RejectCode, Role, RoutingKey, RoutingKeyPair, ServerFrame,
-    SessionId, SlotStatus, sign_hello,
+    SessionId, SlotStatus, Welcome, sign_hello,
 };
 
 pub(super) const START: u64 = 1_700_000_000_000;
 pub(super) const LATER: u64 = START + 30 * 24 * 3600 * 1000;
 pub(super) const MAILBOX: Label = Label::from_bytes([0x77; 16]);
+pub(super) const ABLE: Features = Features(Features::RESUME.0 | Features::PARKING.0);
 pub(super) const ISSUER: LinkRights = LinkRights { may_issue: true, may_revoke: false };
 
 /// A switchboard with its clock.
@@ -21,6 +23,8 @@ pub(super) struct World {
     pub(super) board: Switchboard,
     pub(super) now: Now,
     nonce: u64,
+    /// The last tokens of some members, for [`random_step`](Self::random_step).
+    tokens: BTreeMap<u8, Bytes>,
 }
 
 impl World {
@@ -30,7 +34,7 @@ impl World {
 
     pub(super) fn with(config: Config) -> Self {
         let now = Now { monotonic: Duration::from_secs(1), wall: START };
-        Self { board: Switchboard::new(config, now), now, nonce: 0 }
+        Self { board: Switchboard::new(config, now), now, nonce: 0, tokens: BTreeMap::new() }
     }
 
     pub(super) fn open(&mut self) -> LinkId {
@@ -51,9 +55,7 @@ impl World {
 
     /// Answers the Challenge, and returns what comes then.
     pub(super) fn hello(&mut self, link: LinkId, body: &HelloBody) -> Vec<ServerFrame> {
-        let challenge = self.challenge(link);
-        let seed = (1..=u8::MAX).find(|seed| key(*seed).public() == body.link_key).expect("a key of these tests");
-        self.frame(link, sign_hello(&challenge, &Binding::None, &key(seed), body.clone()).bytes().clone());
+        self.greet(link, body);
         self.heard(link)
     }
 
@@ -61,6 +63,70 @@ impl World {
         let link = self.open();
         self.hello(link, &member(seed));
         link
+    }
+
+    /// A member that names features, and its Welcome. The labels are left for it to hear.
+    pub(super) fn able(&mut self, seed: u8, features: Features) -> (LinkId, Welcome) {
+        self.again(HelloBody { features, ..member(seed) })
+    }
+
+    /// The same, with the token of an earlier Welcome and how many Data frames were received on that link.
+    pub(super) fn resume(&mut self, seed: u8, token: &Bytes, received: u64) -> (LinkId, Welcome) {
+        self.again(HelloBody { features: ABLE, resume_token: token.clone(), received, ..member(seed) })
+    }
+
+    pub(super) fn able_admin(&mut self, seed: u8) -> (LinkId, Welcome) {
+        self.again(HelloBody { features: ABLE, role: Role::Member(chain(seed, ISSUER, LATER)), ..member(seed) })
+    }
+
+    pub(super) fn resume_admin(&mut self, seed: u8, token: &Bytes, received: u64) -> (LinkId, Welcome) {
+        let role = Role::Member(chain(seed, ISSUER, LATER));
+        self.again(HelloBody { features: ABLE, resume_token: token.clone(), received, role, ..member(seed) })
+    }
+
+    fn again(&mut self, body: HelloBody) -> (LinkId, Welcome) {
+        let link = self.open();
+        self.greet(link, &body);
+        let bytes = self.board.poll_transmit(link, self.now).expect("a Welcome");
+        match ServerFrame::decode(bytes) {
+            Ok(ServerFrame::Welcome(welcome)) => (link, welcome),
+            other => panic!("instead of a Welcome came {other:?}"),
+        }
+    }
+
+    fn greet(&mut self, link: LinkId, body: &HelloBody) {
+        let challenge = self.challenge(link);
+        let seed = (1..=u8::MAX).find(|seed| key(*seed).public() == body.link_key).expect("a key of these tests");
+        self.frame(link, sign_hello(&challenge, &Binding::None, &key(seed), body.clone()).bytes().clone());
+    }
+
+    /// The socket of a link is gone.
+    pub(super) fn cut(&mut self, link: LinkId) {
+        self.board.handle_closed(link, self.now);
+    }
+
+    pub(super) fn ack(&mut self, link: LinkId, received: u64) {
+        self.frame(link, ClientFrame::LinkAck { received }.encode());
+    }
+
+    /// Sends an envelope that may wait for an hour.
+    pub(super) fn park(&mut self, from: LinkId, to: Label, lane: Lane, sealed: &[u8]) {
+        let expiry = self.now.wall + 3_600_000;
+        self.frame(from, envelope(to, lane, expiry, sealed).into_bytes());
+    }
+
+    /// Checks that every link is gone, and that nothing is kept once all times are over.
+    #[track_caller]
+    pub(super) fn assert_nothing_is_left(&mut self) {
+        for _ in 0..3 {
+            self.pass(Duration::from_secs(13 * 3600));
+        }
+        let stats = self.board.stats();
+        assert_eq!((stats.links, stats.swarms, stats.mailboxes, stats.dormant), (0, 0, 0, 0), "{stats:?}");
+        assert_eq!((stats.queued_bytes, stats.retained_bytes, stats.parked_bytes, stats.known), (0, 0, 0, 0), "{stats:?}");
+        assert_eq!((stats.memory_bytes, self.board.parking.held_bytes()), (0, 0), "{stats:?}");
+        assert!(self.board.lives.is_empty());
+        assert_eq!(self.board.poll_timeout(), None);
     }
 
     pub(super) fn admin(&mut self, seed: u8) -> LinkId {
@@ -136,6 +202,19 @@ impl World {
             .collect()
     }
 
+    /// Lets every link hear what there is but for what waits in its lanes.
+    pub(super) fn hear_all_but_data(&mut self) {
+        let links: Vec<_> = self.board.links.iter().map(|(id, _)| id).collect();
+        for link in links {
+            let queue = std::mem::replace(
+                &mut self.board.links.get_mut(link).expect("it is there").stream.queue,
+                crate::proto::LaneQueue::new(crate::proto::LaneLimits::default()),
+            );
+            self.heard(link);
+            self.board.links.get_mut(link).expect("it is there").stream.queue = queue;
+        }
+    }
+
     /// Lets every link hear what there is.
     pub(super) fn hear_all(&mut self) {
         let links: Vec<_> = self.board.links.iter().map(|(id, _)| id).collect();
@@ -164,7 +243,7 @@ impl World {
     pub(super) fn random_step(&mut self, links: &mut Vec<LinkId>, dice: &mut Dice) {
         let link = if links.is_empty() { LinkId::default() } else { links[dice.roll(links.len() as u64) as usize] };
         let seed = dice.roll(6) as u8 + 1;
-        match dice.roll(15) {
+        match dice.roll(22) {
             0 => links.push(self.member(seed)),
             1 => links.push(self.admin(seed)),
             2 => links.push(self.stranger(seed + 100, MAILBOX)),
@@ -194,6 +273,25 @@ impl World {
             }
             11 => self.frame(link, ClientFrame::CloseSlot { slot: dice.roll(3) as u32 }.encode()),
             12 => links.push(self.guest(seed + 100, dice.roll(3) as u32, None)),
+            13 | 14 => {
+                let link = self.open();
+                let resume_token = self.tokens.get(&seed).cloned().unwrap_or_default();
+                self.greet(link, &HelloBody { features: ABLE, resume_token, received: dice.roll(4), ..member(seed) });
+                links.push(link);
+                // A Welcome that is never read gives no token.
+                if dice.roll(4) > 0
+                    && let Some(ServerFrame::Welcome(welcome)) = self.heard(link).first()
+                {
+                    self.tokens.insert(seed, welcome.resume_token.clone());
+                }
+            }
+            15 | 16 => {
+                let expiry = self.now.wall + dice.roll(40_000_000);
+                let sealed = vec![0; dice.roll(900) as usize];
+                self.frame(link, envelope(label(seed), Lane::ALL[dice.roll(5) as usize], expiry, &sealed).into_bytes());
+            }
+            17 => self.ack(link, dice.roll(4)),
+            18 | 19 => self.cut(link),
             _ => {
                 let sealed = vec![0; dice.roll(900) as usize];
                 let lane = Lane::ALL[dice.roll(5) as usize];
@@ -246,6 +344,14 @@ pub(super) fn member(seed: u8) -> HelloBody {
     }
 }
 
+/// A member of another swarm, with the same link key.
+pub(super) fn foreign(seed: u8) -> HelloBody {
+    let routing = RoutingKeyPair::from_seed(&[0xEE; 32]);
+    let certificate = LinkCertificate::issue_by_routing(&routing, key(seed).public(), LATER, ISSUER);
+    let role = Role::Member(LinkChain::new(vec![certificate]).expect("one certificate"));
+    HelloBody { routing: routing.public(), role, ..member(seed) }
+}
+
 pub(super) fn data(destination: Label, lane: Lane, sealed: &[u8]) -> DataFrame {
     let header = OuterHeader {
         kind: OuterKind::Session,
@@ -258,6 +364,12 @@ pub(super) fn data(destination: Label, lane: Lane, sealed: &[u8]) -> DataFrame {
         counter: 0,
         expiry: 0,
     };
+    DataFrame::new(header, sealed)
+}
+
+/// An envelope that may wait.
+pub(super) fn envelope(destination: Label, lane: Lane, expiry: u64, sealed: &[u8]) -> DataFrame {
+    let header = OuterHeader { kind: OuterKind::Envelope, parkable: true, expiry, ..*data(destination, lane, b"").header() };
     DataFrame::new(header, sealed)
 }
 
