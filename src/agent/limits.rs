@@ -71,12 +71,6 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A joiner whose link was up this recently tries again when its invite is unknown. Chosen: issuers come back from a lost link within it.
 pub const MAILBOX_PATIENCE: Duration = Duration::from_secs(30);
-/// Received Data frames after which the switchboard is told how many there are (PROTOCOL.md section 3.5).
-pub const LINK_ACK_FRAMES: u64 = 32;
-/// Bytes of received Data frames after which it is told.
-pub const LINK_ACK_BYTES: usize = 128 << 10;
-/// Otherwise it is told so long after the first that it doesn't know of.
-pub const LINK_ACK_DELAY: Duration = Duration::from_millis(500);
 /// An envelope of which the switchboard says nothing is made anew after this long; doubled each time, up to `PARKING_PAUSE_MAX`.
 pub const PARKING_TIMEOUT: Duration = Duration::from_secs(10);
 /// See [`PARKING_TIMEOUT`].

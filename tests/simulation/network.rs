@@ -83,6 +83,47 @@ pub struct Wire {
     pub heard: Duration,
     /// Data frames that the agent wrote.
     pub frames: u64,
+    pub tally: Tally,
+}
+
+/// How the Data frames that an agent counts compare with those that its switchboard counts, where something between them loses frames and
+/// adds others. As switchboard and attacker are one, it is told what it would know.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Both counts when the link began: another one than 0 if it was resumed.
+    base: u64,
+    /// What the agent claimed in its Hello.
+    claimed: u64,
+    /// Frames that the switchboard wrote.
+    written: u64,
+    /// For each that the agent gets: how many the switchboard had written by then.
+    given: Vec<u64>,
+}
+
+impl Tally {
+    pub fn claim(&mut self, received: u64) {
+        self.claimed = received;
+    }
+
+    pub fn begin(&mut self, is_resumed: bool) {
+        self.base = if is_resumed { self.claimed } else { 0 };
+    }
+
+    pub fn written(&mut self) {
+        self.written += 1;
+    }
+
+    pub fn given(&mut self) {
+        self.given.push(self.written);
+    }
+
+    /// How many of the switchboard's frames an agent means that says it has received so many.
+    pub fn translate(&self, received: u64) -> u64 {
+        match received.checked_sub(self.base).and_then(|count| usize::try_from(count).ok()) {
+            Some(count) if count > 0 => self.base + self.given.get(count - 1).copied().unwrap_or(self.written),
+            _ => received.min(self.base),
+        }
+    }
 }
 
 /// What becomes of a Data frame on its way from the switchboard to an agent.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Origin;
-use crate::agent::limits::{LINK_ACK_BYTES, LINK_ACK_DELAY, LINK_ACK_FRAMES};
+use crate::proto::limits::{LINK_ACK_BYTES, LINK_ACK_DELAY, LINK_ACK_FRAMES};
 use crate::proto::{Features, Welcome};
 
 /// Frames that went out and may still bounce. Chosen: more than the switchboard holds for a link; older ones are found missing by silence.

@@ -99,7 +99,7 @@ fn a_call_to_one_peer_fails_when_that_is_gone() {
     let call = world.call(0, CallPlan::to(1)).expect("agent 1 is known");
     world.run_for(SECOND);
     world.kill(1);
-    world.run_for(SECOND * 12);
+    world.run_for(SECOND * 15);
     assert!(failed_with(&world, call).is_some_and(|error| error.starts_with("PeerGone")), "{:?}", world.history.outcome(call));
     assert_eq!(world.history.requested(call), [1]);
     world.conclude();

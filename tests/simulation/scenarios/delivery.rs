@@ -180,7 +180,7 @@ fn a_peer_that_is_away_gets_what_was_meant_for_it_when_it_is_back() {
     let waits = world.send(1, SendPlan::to(2)).expect("there is room");
     let too_late = world.send(1, SendPlan { ttl: SECOND * 10, ..SendPlan::to(2) }).expect("there is room");
     world.run_for(SECOND * 30);
-    assert_eq!(world.history.state(waits), State::Unknown);
+    assert_eq!(world.history.state(waits), State::Accepted);
     assert_eq!(world.history.state(too_late), State::Expired);
     world.rejoin(2);
     world.run_for(SECOND * 10);

@@ -5,14 +5,15 @@ use std::time::Duration;
 use a2alinker::agent::{Command, ConnectFailure, Connected, LinkError, PathChange};
 use a2alinker::proto::limits::{LINK_SILENCE, PING_INTERVAL};
 use a2alinker::proto::{
-    Binding, Bounce, BounceReason, DataFrame, LabelChanges, Lane, Now, OuterHeader, OuterKind, ServerFrame, SessionId, base32,
+    Binding, Bounce, BounceReason, ClientFrame, DataFrame, LabelChanges, Lane, Now, OuterHeader, OuterKind, ServerFrame,
+    SessionId, base32,
 };
 use a2alinker::switchboard::{self, Output, Switchboard};
 use bytes::Bytes;
 
 use super::{ADDRESS, Happening, World};
 use crate::simulation::history::{What, Who};
-use crate::simulation::network::{Crossing, Fate, Pipe, Wire};
+use crate::simulation::network::{Crossing, Fate, Pipe, Tally, Wire};
 
 /// How long an attempt to connect takes to fail where nobody answers.
 const NO_ANSWER: Duration = Duration::from_secs(3);
@@ -148,6 +149,7 @@ impl World {
             dead: false,
             heard: self.now,
             frames: 0,
+            tally: Tally::default(),
         });
         self.wires_by_link.insert(link, at);
         self.seats[who].wire = Some(at);
@@ -304,10 +306,23 @@ impl World {
         wire.up.read(frame.len());
         let (link, who) = (wire.link, wire.who);
         for frame in self.hostile_up(at, frame) {
+            let frame = self.tallied_up(at, frame);
             self.switchboard.handle_frame(link, frame, self.switchboard_clock());
         }
         self.settle_switchboard();
         self.settle(who);
+    }
+
+    /// What the agent says of frames that it received, in the switchboard's count.
+    fn tallied_up(&mut self, at: usize, frame: Bytes) -> Bytes {
+        match ClientFrame::decode(frame.clone()) {
+            Ok(ClientFrame::Hello(hello)) => self.wires[at].tally.claim(hello.body().received),
+            Ok(ClientFrame::LinkAck { received }) => {
+                return ClientFrame::LinkAck { received: self.wires[at].tally.translate(received) }.encode();
+            }
+            _ => {}
+        }
+        frame
     }
 
     pub(super) fn switchboard_learns(&mut self, at: usize) {
@@ -349,6 +364,11 @@ impl World {
         while self.wires[at].open_at_switchboard && self.wires[at].down.has_room() {
             let link = self.wires[at].link;
             let Some(frame) = self.switchboard.poll_transmit(link, self.switchboard_clock()) else { return };
+            match ServerFrame::decode(frame.clone()) {
+                Ok(ServerFrame::Welcome(welcome)) => self.wires[at].tally.begin(welcome.resumed.is_some()),
+                Ok(ServerFrame::Data(_)) => self.wires[at].tally.written(),
+                _ => {}
+            }
             self.pass_on(at, frame);
         }
     }
@@ -457,6 +477,9 @@ impl World {
     }
 
     pub(super) fn write_down(&mut self, at: usize, frame: Bytes) {
+        if frame.first() == Some(&DataFrame::KIND) {
+            self.wires[at].tally.given();
+        }
         let line = self.seats[self.wires[at].who].line;
         let when = self.wires[at].down.write(frame.len(), line, self.now, &mut self.dice);
         self.put(when, Happening::ToAgent(at, frame));
