@@ -20,7 +20,7 @@ use a2alinker::proto::{
 };
 use a2alinker::switchboard::Config;
 use bytes::Bytes;
-use common::link::{Link, NEVER, Swarm, guest};
+use common::link::{Link, NEVER, Swarm, able, envelope, guest};
 use common::switchboard::{SwitchboardProcess, TestSwitchboard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -133,6 +133,68 @@ async fn a_guest_is_linked_to_the_holder_of_its_slot() {
     let ask = inside.next_data().await;
     inside.send_data(ask.source(), Lane::Urgent, b"tell").await;
     assert_eq!((ask.source(), outside.next_data().await.sealed()), (nobody.label(), &b"tell"[..]));
+}
+
+#[tokio::test]
+async fn a_link_that_was_cut_goes_on_over_another_socket_with_what_it_missed() {
+    for switchboard in [TestSwitchboard::start(), TestSwitchboard::plain()] {
+        let swarm = Swarm::new(1);
+        let (ann, mut bob) = (able(swarm.member(1)), able(swarm.member(2)));
+        let (mut from, _) = Link::welcomed(switchboard.url(), &ann).await;
+        let (mut first, welcome) = Link::welcomed(switchboard.url(), &bob).await;
+        let large = vec![7; 60_000];
+        for sealed in [&b"0"[..], b"1", &large, b"3"] {
+            from.send_data(bob.label(), Lane::Normal, sealed).await;
+        }
+        first.send_data(swarm.member(9).label(), Lane::Normal, b"for nobody").await;
+        for sealed in [b"0", b"1"] {
+            assert_eq!(first.next_data().await.sealed(), sealed);
+        }
+        drop(first);
+        from.send_data(bob.label(), Lane::Normal, b"4").await;
+
+        (bob.body.resume_token, bob.body.received) = (welcome.resume_token, 2);
+        let (mut second, welcome) = Link::welcomed(switchboard.url(), &bob).await;
+        assert_eq!(welcome.resumed, Some(1));
+        for sealed in [&large[..], b"3", b"4"] {
+            assert_eq!(second.next_data().await.sealed(), sealed);
+        }
+        assert_eq!((switchboard.server.stats().resumed, switchboard.server.stats().bounced), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_link_is_taken_over_from_a_socket_that_is_still_open() {
+    let switchboard = TestSwitchboard::start();
+    let mut ann = able(Swarm::new(1).member(1));
+    let (mut half_open, welcome) = Link::welcomed(switchboard.url(), &ann).await;
+    ann.body.resume_token = welcome.resume_token;
+    let (mut link, welcome) = Link::welcomed(switchboard.url(), &ann).await;
+    assert_eq!(welcome.resumed, Some(0));
+    assert!(matches!(half_open.next().await, ServerFrame::Labels(_)));
+    assert!(half_open.next_bytes().await.is_ok_and(|frame| frame.is_none()), "closed without a word");
+    link.send_data(ann.label(), Lane::Normal, b"to myself").await;
+    assert_eq!(link.next_data().await.sealed(), b"to myself");
+}
+
+#[tokio::test]
+async fn an_envelope_waits_for_an_agent_that_is_away() {
+    let switchboard = TestSwitchboard::start();
+    let swarm = Swarm::new(1);
+    let (ann, bob) = (able(swarm.member(1)), able(swarm.member(2)));
+    let (mut away, _) = Link::welcomed(switchboard.url(), &bob).await;
+    let (mut from, _) = Link::welcomed(switchboard.url(), &ann).await;
+    away.send(ClientFrame::Goodbye(GoodbyeReason::Closing)).await;
+    while !matches!(from.next().await, ServerFrame::Labels(labels) if labels.went == [bob.label()]) {}
+    from.send(ClientFrame::Data(envelope(bob.label(), Lane::Normal, b"later"))).await;
+    assert_eq!(from.next().await, ServerFrame::Accepted { number: 0 });
+    from.send(ClientFrame::Goodbye(GoodbyeReason::Closing)).await;
+    from.ended().await;
+
+    let (mut back, _) = Link::welcomed(switchboard.url(), &bob).await;
+    let frame = back.next_data().await;
+    assert_eq!((frame.sealed(), frame.source()), (&b"later"[..], ann.label()));
+    back.send(ClientFrame::LinkAck { received: 1 }).await;
 }
 
 #[tokio::test]
@@ -360,7 +422,7 @@ async fn frames_of_unknown_kind_are_passed_over() {
     let switchboard = TestSwitchboard::start();
     let ann = Swarm::new(1).member(1);
     let (mut link, _) = Link::member(switchboard.url(), &ann).await;
-    for kind in [0x14, 0x30, 0x40, 0xFF] {
+    for kind in [0x15, 0x30, 0x40, 0xFF] {
         link.send_bytes(Bytes::copy_from_slice(&[kind, 1, 2, 3])).await.expect("sent");
     }
     link.send_data(ann.label(), Lane::Normal, b"after").await;

@@ -10,7 +10,7 @@ use super::Switchboard;
 use super::link::{LinkId, Phase, Seeks, Stranger, Waiting};
 use super::lives::Life;
 use super::notices::Hint;
-use super::parking::{Parked, Refusal, is_expired, may_wait};
+use super::parking::{Parked, is_expired, may_wait};
 use super::slots::Holder;
 use super::swarm::Seat;
 use crate::proto::{BounceReason, DataFrame, Label, Lane, Now, limits};
@@ -99,27 +99,25 @@ impl Switchboard {
 
     /// Lets a frame wait for an absent member, if it may, and tells its sender.
     fn park(&mut self, from: LinkId, sender: Life, number: u64, frame: DataFrame, now: Now) -> Result<(), Refused> {
-        let absent = Err((BounceReason::Absent, Duration::ZERO));
-        let may_park = self.links.get(from).is_some_and(|link| link.stream.parks());
-        let Some(Holder { routing, .. }) = self.holder(from).filter(|_| may_park && may_wait(frame.header(), now)) else {
-            return absent;
+        let may_park = self.links.get(from).is_some_and(|link| link.stream.parks()) && may_wait(frame.header(), now);
+        let destination = frame.header().destination;
+        let holder = self.holder(from).map(|sender| Holder { label: destination, ..sender });
+        let Some(holder) = holder.filter(|holder| may_park && self.parking.knows(holder, now.monotonic)) else {
+            return Err((BounceReason::Absent, Duration::ZERO));
         };
-        let (lane, expiry, label) = (frame.header().lane, frame.header().expiry, frame.header().destination);
+        let full = Err((BounceReason::MailboxFull, RETRY_PARKING));
+        if !self.has_room_to_park(frame.bytes().len()) {
+            return full;
+        }
         // It may wait for a day, and shouldn't keep the buffer of what was read with it.
         let own = Bytes::copy_from_slice(frame.bytes());
-        let parked = Parked::new(own, lane, expiry, now);
-        if !self.has_room_to_park(parked.frame.len()) {
-            return Err((BounceReason::MailboxFull, RETRY_PARKING));
+        let parked = Parked::new(own, frame.header().lane, frame.header().expiry, now);
+        if self.parking.park(holder, parked).is_err() {
+            return full;
         }
-        match self.parking.park(Holder { routing, label }, parked, now.monotonic) {
-            Ok(()) => {
-                self.stats.accepted += 1;
-                self.hint(sender, Hint::Accepted(number));
-                Ok(())
-            }
-            Err(Refusal::Full) => Err((BounceReason::MailboxFull, RETRY_PARKING)),
-            Err(Refusal::Unknown) => absent,
-        }
+        self.stats.accepted += 1;
+        self.hint(sender, Hint::Accepted(number));
+        Ok(())
     }
 
     /// Does the same with a frame that was under way to a link that is over. It is returned if it is to go to the shelf.

@@ -216,7 +216,7 @@ impl Switchboard {
         let resumes = stream.resumes();
         if let Some(hint) = stream.notices.pop_hint() {
             if resumes {
-                self.retain(id, Entry::Hint(hint));
+                self.retain(id, Entry::Hint(hint), now);
             }
             return Some(hint.into_frame().encode());
         }
@@ -224,7 +224,7 @@ impl Switchboard {
             let heard = member.view.heard();
             if let Some(labels) = self.swarms[member.swarm].labels_for(member) {
                 if resumes {
-                    self.retain(id, Entry::Labels(heard));
+                    self.retain(id, Entry::Labels(heard), now);
                 }
                 return Some(ServerFrame::Labels(labels).encode());
             }
@@ -251,7 +251,7 @@ impl Switchboard {
             if !is_expired(waiting.expiry, now) {
                 if link.stream.resumes() {
                     let frame = waiting.frame.clone();
-                    self.retain(id, Entry::Data(waiting));
+                    self.retain(id, Entry::Data(waiting), now);
                     return Some(frame);
                 }
                 if waiting.from.is_none() {
@@ -267,13 +267,13 @@ impl Switchboard {
     }
 
     /// Keeps what is being written on a link for its resume.
-    fn retain(&mut self, id: LinkId, entry: Entry) {
+    fn retain(&mut self, id: LinkId, entry: Entry, now: Now) {
         let has_room = self.has_room_to_retain();
         let Some(link) = self.links.get_mut(id) else { return };
         self.memory.retained.add(entry.len());
         link.stream.log.push(entry);
         if !has_room || link.stream.log.exceeds(self.config.retained_frames, self.config.retained_bytes) {
-            self.forget_oldest(id);
+            self.forget_oldest(id, now);
         }
     }
 

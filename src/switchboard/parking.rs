@@ -38,14 +38,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Lanes in which an envelope may wait: all but control.
 const LANES: usize = Lane::COUNT - 1;
 
-/// Why an envelope can't wait.
+/// No more envelopes fit, for a label, in its swarm or in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Nobody of that label was linked lately.
-    Unknown,
-    /// No more fits, for this label, in this swarm or in all.
-    Full,
-}
+pub(super) struct Full;
 
 /// An envelope on a shelf.
 #[derive(Debug)]
@@ -155,13 +150,14 @@ impl Parking {
         self.tidy(holder, Duration::ZERO);
     }
 
-    /// Puts an envelope on the shelf of a label that has left, behind those of its lane.
-    pub(super) fn park(&mut self, holder: Holder, parked: Parked, now: Duration) -> Result<(), Refusal> {
-        let known_for = self.bounds.known_for;
-        let shelf = self.shelves.get(&holder).filter(|shelf| shelf.left.is_some_and(|left| now < left + known_for));
-        if shelf.is_none() {
-            return Err(Refusal::Unknown);
-        }
+    /// Whether something may begin to wait for a label: it has left, and not too long ago.
+    pub(super) fn knows(&self, holder: &Holder, now: Duration) -> bool {
+        let left = self.shelves.get(holder).and_then(|shelf| shelf.left);
+        left.is_some_and(|left| now < left + self.bounds.known_for)
+    }
+
+    /// Puts an envelope on the shelf of a label that is known, behind those of its lane.
+    pub(super) fn park(&mut self, holder: Holder, parked: Parked) -> Result<(), Full> {
         self.count_under_way(holder, parked.frame.len())?;
         self.waiting.add(parked.frame.len());
         let due = parked.due;
@@ -175,7 +171,7 @@ impl Parking {
     }
 
     /// Counts an envelope that is under way to a label as one from its shelf, so that it can be [`put_back`](Self::put_back) there.
-    pub(super) fn count_under_way(&mut self, holder: Holder, len: usize) -> Result<(), Refusal> {
+    pub(super) fn count_under_way(&mut self, holder: Holder, len: usize) -> Result<(), Full> {
         let (held, held_bytes) = self.shelves.get(&holder).map_or((0, 0), |shelf| (shelf.held, shelf.held_bytes));
         let of_agent = held < self.bounds.envelopes && held_bytes + len <= self.bounds.bytes;
         let of_swarm = self.accounts.get(&holder.routing).map_or(0, |account| account.held_bytes) + len;
@@ -183,7 +179,7 @@ impl Parking {
             && of_swarm <= self.bounds.bytes_per_swarm
             && self.held_bytes + len <= self.bounds.bytes_in_all;
         if !has_room {
-            return Err(Refusal::Full);
+            return Err(Full);
         }
         self.held_bytes += len;
         let shelf = self.shelf(holder);
@@ -197,6 +193,9 @@ impl Parking {
 
     /// Takes counted envelopes back to where they were, in their order: before all others.
     pub(super) fn put_back(&mut self, holder: Holder, envelopes: Vec<Parked>) {
+        if envelopes.is_empty() {
+            return;
+        }
         let Some(shelf) = self.shelves.get_mut(&holder) else { return };
         for parked in envelopes.into_iter().rev() {
             self.waiting.add(parked.frame.len());

@@ -17,7 +17,8 @@
 //! - Both directions count on. What the client hasn't received is written once more, in the order in which it was written at first, with the
 //!   notices that cite frames; then comes what waited.
 //! - What the client asked for (mailboxes, slots) stays, but answers are not kept: it asks again.
-//! - At its bounds (`log.rs`) a link forgets the oldest of what was written, and is new for a client that hasn't received that.
+//! - At its bounds (`log.rs`) a link forgets the oldest of what was written, and is new for a client that hasn't received that. While
+//!   memory is short it forgets all of it.
 //! - Of too many lost links the one that was lost first is over.
 
 use std::time::Duration;
@@ -30,7 +31,7 @@ use super::parking::{Parked, is_expired, may_wait};
 use super::slots::Holder;
 use super::swarm::Seat;
 use super::{Output, Switchboard};
-use crate::proto::{BounceReason, DataFrame, Hello, Label, Now, OuterHeader, RejectCode, RoutingKey};
+use crate::proto::{BounceReason, DataFrame, Error, Hello, Label, Now, OuterHeader, RejectCode, RoutingKey};
 
 impl Switchboard {
     /// Ends a link whose socket is of no more use. It sleeps if it can be resumed.
@@ -134,19 +135,25 @@ impl Switchboard {
         }
     }
 
-    /// Brings what a link keeps of what was written back to its bounds, or to nothing while memory is short.
-    pub(super) fn forget_oldest(&mut self, id: LinkId) {
+    /// Brings what a link keeps of what was written back to its bounds, or to nothing while memory is short. An envelope that was accepted
+    /// isn't forgotten: it waits on the shelf for the next link of its receiver, who may get it twice.
+    pub(super) fn forget_oldest(&mut self, id: LinkId, now: Now) {
         let is_short = !self.has_room_to_retain();
         let (frames, bytes) = (self.config.retained_frames, self.config.retained_bytes);
+        let Some(holder) = self.holder(id) else { return };
         let Some(link) = self.links.get_mut(id) else { return };
-        let Phase::Member(member) = &link.phase else { return };
-        let holder = Holder { routing: self.swarms[member.swarm].key, label: member.label };
+        let mut envelopes = Vec::new();
         while (is_short || link.stream.log.exceeds(frames, bytes))
             && let Some(entry) = link.stream.log.forget()
         {
             self.memory.retained.sub(entry.len());
-            self.parking.release_if_parked(holder, &entry);
+            if let Entry::Data(Waiting { frame, from: None, expiry, .. }) = entry
+                && let Ok(header) = header_of(&frame)
+            {
+                envelopes.push(Parked::new(frame, header.lane, expiry, now));
+            }
         }
+        self.parking.put_back(holder, envelopes);
     }
 
     /// Announces the links that stay lost, and ends those whose time is over.
@@ -218,7 +225,7 @@ impl Switchboard {
             return None;
         }
         let Waiting { frame, from, number, expiry } = waiting;
-        let header = OuterHeader::decode(&frame[DataFrame::HEADER_LEN - OuterHeader::LENGTH..DataFrame::HEADER_LEN]).ok()?;
+        let header = header_of(&frame).ok()?;
         let Some(from) = from else {
             // It was on a shelf before.
             let holder = holder?;
@@ -265,4 +272,9 @@ impl Switchboard {
             None => {}
         }
     }
+}
+
+/// Reads the header of a frame that was parsed before.
+fn header_of(frame: &[u8]) -> Result<OuterHeader, Error> {
+    OuterHeader::decode(&frame[DataFrame::HEADER_LEN - OuterHeader::LENGTH..DataFrame::HEADER_LEN])
 }

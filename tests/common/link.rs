@@ -13,7 +13,7 @@ use a2alinker::net::tls::Acceptance;
 use a2alinker::net::ws::{self, Connection};
 use a2alinker::proto::{
     Binding, ClientFrame, DataFrame, Features, HelloBody, Label, LabelChanges, Lane, LinkCertificate, LinkChain, LinkKeyPair,
-    LinkRights, OuterHeader, OuterKind, Role, RoutingKey, RoutingKeyPair, ServerFrame, SessionId, sign_hello,
+    LinkRights, OuterHeader, OuterKind, Role, RoutingKey, RoutingKeyPair, ServerFrame, SessionId, Welcome, sign_hello,
 };
 use bytes::Bytes;
 
@@ -92,6 +92,20 @@ impl Person {
     }
 }
 
+/// A member that can resume its link and park envelopes.
+pub fn able(mut person: Person) -> Person {
+    person.body.features = Features(Features::RESUME.0 | Features::PARKING.0);
+    person
+}
+
+/// An envelope for `destination` that may wait for an hour.
+pub fn envelope(destination: Label, lane: Lane, sealed: &[u8]) -> DataFrame {
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    let expiry = wall.as_millis() as u64 + 3_600_000;
+    let header = OuterHeader { kind: OuterKind::Envelope, parkable: true, expiry, ..*data(destination, lane, b"").header() };
+    DataFrame::new(header, sealed)
+}
+
 /// A Data frame for `destination`.
 pub fn data(destination: Label, lane: Lane, sealed: &[u8]) -> DataFrame {
     let header = OuterHeader {
@@ -132,6 +146,16 @@ impl Link {
         link.say_hello(person).await;
         match link.next().await {
             ServerFrame::Welcome(_) => link,
+            other => panic!("instead of a Welcome came {other:?}"),
+        }
+    }
+
+    /// Connects as a member that may resume, and returns its Welcome.
+    pub async fn welcomed(url: &Address, person: &Person) -> (Self, Welcome) {
+        let mut link = Self::open(url).await.expect("the switchboard is there");
+        link.say_hello(person).await;
+        match link.next().await {
+            ServerFrame::Welcome(welcome) => (link, welcome),
             other => panic!("instead of a Welcome came {other:?}"),
         }
     }

@@ -449,6 +449,26 @@ fn an_accepted_that_was_written_into_the_void_is_told_again() {
     assert_eq!(world.heard(ann)[..2], [accepted(0), accepted(1)]);
 }
 
+#[test]
+fn an_envelope_that_is_forgotten_unacknowledged_comes_with_the_next_link() {
+    let mut world = World::with(Config { retained_frames: 2, ..Config::default() });
+    let ann = with_bob_away(&mut world);
+    for sealed in [b"1", b"2", b"3", b"4"] {
+        world.park(ann, label(2), Lane::Normal, sealed);
+    }
+    let (bob, _) = world.able(2, ABLE);
+    assert_eq!(world.sealed(bob), [b"1", b"2", b"3", b"4"]);
+    world.ack(bob, 4);
+    assert_eq!(world.board.stats().parked, 2, "the acknowledgement came too late for two of them");
+    leave(&mut world, bob);
+    let (bob, _) = world.able(2, ABLE);
+    let mut again = world.sealed(bob);
+    again.sort();
+    assert_eq!(again, [b"1", b"2"]);
+    world.ack(bob, 2);
+    assert_eq!(world.board.parking.held_bytes(), 0);
+}
+
 // Floods.
 
 #[test]
