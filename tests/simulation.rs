@@ -34,7 +34,9 @@ mod simulation {
         mod hostile_agents;
         mod hostile_relay;
         mod pairing;
+        mod parking;
         mod paths;
+        mod resume;
         mod sessions;
     }
 }

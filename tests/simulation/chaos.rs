@@ -6,6 +6,7 @@ use a2alinker::agent::Health;
 use a2alinker::crypto::{Rights, Ticket};
 use a2alinker::proto::Lane;
 use a2alinker::proto::limits::LINK_SILENCE;
+use a2alinker::switchboard;
 
 use super::application::{BODY_MAX, Manner};
 use super::checker::{self, REST, Span, Violation};
@@ -41,6 +42,10 @@ pub fn play(world: &mut World) -> Result<(), Violation> {
 
 /// Starts the swarm and plans what will happen. Returns when the network comes to rest.
 fn begin(world: &mut World) -> Duration {
+    if world.dice.chance(400) {
+        let board = board(&mut world.dice);
+        world.set_up(board);
+    }
     let (line, skew, manner) = stranger(&mut world.dice);
     let host = if world.dice.chance(400) { world.lasting_host(line, skew, manner) } else { world.host(line, skew, manner) };
     let joiners = *world.dice.pick(&[1, 1, 2, 2, 2, 3, 3, 4]).unwrap_or(&2);
@@ -69,6 +74,19 @@ fn begin(world: &mut World) -> Duration {
     moments(16, make_call);
     moments(6, fault);
     calm
+}
+
+/// A switchboard that keeps less, or for a shorter time, than it usually does.
+fn board(dice: &mut Dice) -> switchboard::Config {
+    let usual = switchboard::Config::default();
+    let seconds = |seconds: &u64| Duration::from_secs(*seconds);
+    switchboard::Config {
+        grace: dice.pick(&[0, 3, 10, 120]).map_or(usual.grace, seconds),
+        announce_after: dice.pick(&[0, 2, 2]).map_or(usual.announce_after, seconds),
+        parked_per_agent: *dice.pick(&[0, 1, 3, usual.parked_per_agent]).unwrap_or(&1),
+        retained_frames: *dice.pick(&[4, 50, usual.retained_frames]).unwrap_or(&4),
+        ..usual
+    }
 }
 
 fn stranger(dice: &mut Dice) -> (Line, i64, Manner) {
@@ -211,8 +229,13 @@ pub fn calm_down(world: &mut World) {
     }
 }
 
+/// Envelopes are left out: as long as a mailbox is full they are tried again.
 fn frames_sent(world: &World) -> Vec<(Who, u64)> {
-    world.living().map(|who| (who, world.agent(who).health().counters.frames_sent)).collect()
+    let enveloped = |who: Who| {
+        let records = world.history.records.iter();
+        records.filter(|record| record.who == who && matches!(record.what, What::Enveloped { .. })).count() as u64
+    };
+    world.living().map(|who| (who, world.agent(who).health().counters.frames_sent - enveloped(who))).collect()
 }
 
 /// A network at rest keeps its links, once the last break has been noticed.

@@ -175,6 +175,7 @@ impl Messages {
     /// Each receipt says more than the one before, and only what is true.
     fn receive_receipt(&mut self, history: &History, uid: Uid, state: State, at: Duration) -> Result<(), Violation> {
         let sender = self.get(uid)?.path.from;
+        let waits = self.waits_for_earlier(history, uid);
         let (is_kept, has_no_room) = (self.kept.get(&sender) == Some(&at), self.no_room.get(&sender) == Some(&at));
         let message = self.get(uid)?;
         let is_final = message.is_final();
@@ -197,6 +198,10 @@ impl Messages {
             State::Full if !has_no_room => {
                 violated("claimed full", uid, format!("no switchboard said at {at:?} that there is no room for message {uid}"))
             }
+            // What is there and not handed over has to wait for something, or is too late.
+            State::Delivered if message.handed.is_none() && !waits && at + TOLERANCE < message.expires => {
+                violated("claimed delivered", uid, format!("message {uid} was said to be there at {at:?}, and was not"))
+            }
             State::Done if !message.handled => {
                 violated("claimed done", uid, format!("nobody has handled message {uid} by {at:?}"))
             }
@@ -216,6 +221,13 @@ impl Messages {
             | State::Expired
             | State::Failed => Ok(()),
         }
+    }
+
+    /// Whether something that was sent before it on its path was not handed over.
+    fn waits_for_earlier(&self, history: &History, uid: Uid) -> bool {
+        let Some(message) = self.by_uid.get(&uid) else { return false };
+        let path = |path: Path| (path.from, history.person(path.to), path.lane, path.thread);
+        self.by_uid.range(..uid).any(|(_, earlier)| path(earlier.path) == path(message.path) && earlier.handed.is_none())
     }
 
     /// What has to be true of every message in the end.

@@ -129,6 +129,8 @@ pub struct World {
     /// The text of codes that can be used, and why codes ended before their time.
     pub codes: BTreeMap<(Who, Token), Code>,
     pub burnt: BTreeMap<(Who, Token), Burnt>,
+    /// How the switchboard is set up the next time that it starts.
+    pub board: switchboard::Config,
     switchboard: Switchboard,
     /// While it is down, nobody can connect.
     switchboard_up: bool,
@@ -166,6 +168,7 @@ impl World {
             request_ids: BTreeMap::new(),
             codes: BTreeMap::new(),
             burnt: BTreeMap::new(),
+            board: switchboard::Config::default(),
             switchboard: Switchboard::new(switchboard::Config::default(), start),
             switchboard_up: true,
             switchboard_timer: None,

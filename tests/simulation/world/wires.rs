@@ -72,6 +72,12 @@ impl World {
         }
     }
 
+    /// A switchboard that is set up otherwise, from the beginning.
+    pub fn set_up(&mut self, board: switchboard::Config) {
+        self.board = board;
+        self.switchboard = Switchboard::new(self.board.clone(), self.switchboard_clock());
+    }
+
     /// The switchboard's process ends. It knows nothing when it comes back after `pause`.
     pub fn restart_switchboard(&mut self, pause: Duration) {
         self.note(|| "the switchboard ends".to_owned());
@@ -85,7 +91,7 @@ impl World {
             }
         }
         self.wires_by_link.clear();
-        self.switchboard = Switchboard::new(switchboard::Config::default(), self.switchboard_clock());
+        self.switchboard = Switchboard::new(self.board.clone(), self.switchboard_clock());
         self.switchboard_up = false;
         self.at(self.now + pause, |world| world.switchboard_up = true);
     }
