@@ -25,7 +25,7 @@ from ._core import __version__
 from .agent import Agent
 from .call import Call
 from .context import Context, unprompted
-from .events import Event, EventsMissed, LinkDown, LinkUp, LoopStopped, MessageLost, NotSaved, PeerEvent
+from .events import Event, EventsMissed, LinkDown, LinkUp, LoopStopped, MessageLost, NotSaved, PeerEvent, Replaced
 from .exceptions import (
     A2ALinkerError,
     AgentClosed,
@@ -156,6 +156,7 @@ __all__ = [
     "Refused",
     "Remote",
     "RemoteError",
+    "Replaced",
     "Rights",
     "SecurityError",
     "Skill",

@@ -32,10 +32,12 @@ __all__ = [
     "EVENT_SPACE",
     "FLAG_MAYBE_REPEATED",
     "FLAG_WANTS_DONE",
+    "RECEIPT_ACCEPTED",
     "RECEIPT_DELIVERED",
     "RECEIPT_DONE",
     "RECEIPT_EXPIRED",
     "RECEIPT_FAILED",
+    "RECEIPT_FULL",
     "RECEIPT_QUEUED",
     "RECEIPT_REFUSED",
     "RECEIPT_UNKNOWN",
@@ -59,7 +61,7 @@ __version__: Final[str]
 
 # Kinds of events: the first element of each tuple that Agent.drain() returns. Ids of peers are 32 bytes, tokens are integers that
 # are never used twice within an agent.
-EVENT_LINKED: Final[int]  # (kind, switchboard: str) the link is up (again)
+EVENT_LINKED: Final[int]  # (kind, switchboard: str, resumed: bool) the link is up (again), and goes on from the one before or not
 EVENT_LINK_LOST: Final[int]  # (kind, error: Exception, retry_in: float) the link broke; the core links again by itself
 EVENT_JOINED: Final[int]  # (kind,) membership is there and the link is up: host() and join() may return
 EVENT_CLOSED: Final[int]  # (kind, error: Exception | None) the agent is over: closed, replaced, or it could not join
@@ -87,9 +89,11 @@ EVENT_SPACE: Final[int]  # (kind,) the outbox was full and has room again
 FLAG_MAYBE_REPEATED: Final[int]
 FLAG_WANTS_DONE: Final[int]
 
-# States of a receipt, in the order in which they can only rise, except that `unknown` is a hint and may pass.
+# States of a receipt. Those below RECEIPT_DELIVERED are hints and may pass into each other; from there on they can only rise.
 RECEIPT_QUEUED: Final[int]  # in this agent's outbox
 RECEIPT_UNKNOWN: Final[int]  # hint: the switchboard doesn't know the receiver at present
+RECEIPT_FULL: Final[int]  # hint: it doesn't, and takes nothing more for it; tried again after `retry_after`
+RECEIPT_ACCEPTED: Final[int]  # hint: the message waits at the switchboard for its receiver
 RECEIPT_DELIVERED: Final[int]  # in the receiver's memory
 RECEIPT_DONE: Final[int]  # handled
 RECEIPT_REFUSED: Final[int]  # refused by the receiver
@@ -129,6 +133,8 @@ class Receipt:
     def state(self) -> int: ...
     @property
     def reason(self) -> str: ...
+    @property
+    def retry_after(self) -> float | None: ...  # seconds; None unless the state is RECEIPT_FULL
     @property
     def message_id(self) -> bytes: ...
     def watch(self) -> int: ...  # from here on EVENT_RECEIPT reports each change; returns the state at this moment
@@ -256,7 +262,7 @@ class Agent:
     ) -> tuple[int, str | None]: ...  # token, a ticket's text; EVENT_INVITE says when it can be used, and gives a code's text
     def revoke(self, token: int) -> None: ...
     def health(self) -> dict[str, Any]: ...
-    def outstanding(self) -> list[Receipt]: ...  # receipts that are neither delivered nor settled otherwise
+    def outstanding(self) -> list[Receipt]: ...  # receipts that are neither delivered, accepted nor settled otherwise
     def close(self) -> None: ...  # says goodbye, ends the task; EVENT_CLOSED follows. Idempotent.
 
 @final

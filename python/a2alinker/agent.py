@@ -115,7 +115,10 @@ class Agent:
     def health(self) -> dict[str, Any]:
         """Returns how the agent does: link, queues, counters. For people and logs; the entries may change between versions.
 
-        `ephemeral`: its identity ends with the process. `save_error`: why its agent file couldn't be written last, or None.
+        `ephemeral`: its identity ends with the process. `save_error`: why its agent file couldn't be written last, or None. `rtt`: seconds that the
+        switchboard took to answer at the last handshake or ping. `clock_skew`: seconds by which this clock is ahead of the switchboard's, by its
+        word. `queued`: messages and bytes that wait for their first frame, by priority. `unconfirmed`: messages that were sent and aren't
+        confirmed. `reconnects`, `resumed`: how often the link came up again, and how often it went on from the one before.
         """
         return {
             **self._seam.core.health(),
@@ -399,7 +402,10 @@ class Agent:
             raise TimedOut(f"no agent with the {f'skill {skill!r}' if skill else f'name {name!r}'} was linked within {timeout} s") from None
 
     def events(self) -> EventStream:
-        """Returns an iterator over what happens from here on: LinkUp, LinkDown, PeerEvent, MessageLost, LoopStopped, NotSaved, EventsMissed."""
+        """Returns an iterator over what happens from here on.
+
+        LinkUp, LinkDown, Replaced, PeerEvent, MessageLost, LoopStopped, NotSaved, EventsMissed.
+        """
         self._seam.check()
         return self._events.stream()
 
@@ -420,7 +426,7 @@ class Agent:
     async def close(self, *, timeout: float = 10.0) -> None:
         """Closes the agent: running handlers and calls are cancelled, what was sent is delivered, the peers hear goodbye.
 
-        timeout: seconds to wait until each outgoing message is in its receiver's memory. Cancelled, it closes at once. Closing twice is fine.
+        timeout: seconds to wait until each outgoing message is in its receiver's memory, or waits for it at the switchboard. Cancelled, it closes at once. Closing twice is fine.
 
         Raises:
             Undelivered: these messages were unconfirmed in the end.

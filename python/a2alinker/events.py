@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from . import _core
 from ._loop import Event as CoreEvent
 from ._loop import Seam, Signal, logger
-from .exceptions import IdentityFileError, TooDeep
+from .exceptions import IdentityFileError, LinkReplaced, TooDeep
 from .outbox import PRIORITIES
 from .peer import Peer, Roster
 
@@ -20,9 +20,13 @@ KEPT: Final = 1024  # events that wait for one reader; chosen: some minutes of a
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """The link to the switchboard is up, for the first time or again."""
+    """The link to the switchboard is up, for the first time or again.
+
+    resumed: it goes on where the one before was lost, and nothing need be sent again that the switchboard had.
+    """
 
     switchboard: str
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class LinkDown:
 
     error: Exception
     retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Another process with this agent's identity has taken over its link. This agent ends, and stays away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class EventsMissed:
     count: int
 
 
-Event: TypeAlias = LinkUp | LinkDown | PeerEvent | MessageLost | LoopStopped | NotSaved | EventsMissed
+Event: TypeAlias = LinkUp | LinkDown | Replaced | PeerEvent | MessageLost | LoopStopped | NotSaved | EventsMissed
 
 
 class EventStream:
@@ -158,7 +167,7 @@ class Events:
 
     def _on_linked(self, event: CoreEvent) -> None:
         self.switchboard = event[1]
-        self._tell(LinkUp(event[1]))
+        self._tell(LinkUp(event[1], event[2]))
 
     def _on_link_lost(self, event: CoreEvent) -> None:
         _, error, retry_in = event
@@ -188,5 +197,7 @@ class Events:
 
     def _end(self) -> None:
         self.switchboard = None
+        if isinstance(self.seam.error, LinkReplaced):
+            self._tell(Replaced())
         for stream in self._streams:
             stream.wake()

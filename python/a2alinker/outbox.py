@@ -222,11 +222,11 @@ class Outbox:
             self.crowd -= 1
 
     async def settled(self, deadline: float) -> list[Receipt]:
-        """Waits until all that was sent is delivered or given up, or until the deadline of the monotonic clock. Returns what is neither."""
+        """Waits until all that was sent is delivered, accepted or given up, or until the deadline of the monotonic clock. Returns what isn't."""
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 for receipt in self.core.outstanding():
-                    while self.seam.is_attached and receipt.watch() < _core.RECEIPT_DELIVERED:
+                    while self.seam.is_attached and receipt.watch() < _core.RECEIPT_ACCEPTED:
                         await self.changed(receipt.token)
         except TimeoutError:
             pass

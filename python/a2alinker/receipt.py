@@ -14,21 +14,23 @@ from .peer import Peer, text_id
 if TYPE_CHECKING:
     from .outbox import Outbox
 
-ReceiptState = Literal["queued", "unknown", "delivered", "done", "refused", "expired", "failed"]
+ReceiptState = Literal["queued", "unknown", "full", "accepted", "delivered", "done", "refused", "expired", "failed"]
 
 _WORDS: Final[dict[int, ReceiptState]] = {
     _core.RECEIPT_QUEUED: "queued",
     _core.RECEIPT_UNKNOWN: "unknown",
+    _core.RECEIPT_FULL: "full",
+    _core.RECEIPT_ACCEPTED: "accepted",
     _core.RECEIPT_DELIVERED: "delivered",
     _core.RECEIPT_DONE: "done",
     _core.RECEIPT_REFUSED: "refused",
     _core.RECEIPT_EXPIRED: "expired",
     _core.RECEIPT_FAILED: "failed",
 }
-_PASSING: Final = frozenset({"queued", "unknown"})
+_PASSING: Final = frozenset({"queued", "unknown", "full", "accepted"})
 _FAILURES: Final = frozenset({"refused", "expired", "failed"})
 # From the least to the most that can be said of several messages together.
-_RANK: Final[tuple[ReceiptState, ...]] = ("failed", "expired", "refused", "unknown", "queued", "delivered", "done")
+_RANK: Final[tuple[ReceiptState, ...]] = ("failed", "expired", "refused", "full", "unknown", "queued", "accepted", "delivered", "done")
 
 
 class Moot:
@@ -39,6 +41,7 @@ class Moot:
     token = 0
     state = _core.RECEIPT_FAILED
     reason = "the caller no longer waits"
+    retry_after = None
     message_id = b""
 
     def watch(self) -> int:
@@ -52,9 +55,10 @@ MOOT: Final = Moot()
 class Receipt:
     """What became of one message.
 
-    `queued` and `unknown` (the switchboard doesn't see the receiver at present) are passing. `delivered` means that it is in the memory
-    of the receiver, `done` that it was handled there, `refused` that the receiver said no; these three are proven by the receiver. `expired` means
-    unconfirmed when its `ttl` was over, `failed` that this agent closed or the peer left before anything was confirmed.
+    `queued` is passing, and so are the switchboard's hints, which prove nothing: `unknown` (it doesn't see the receiver at present), `accepted` (the
+    message waits there for its receiver) and `full` (it takes nothing more for it at present; tried again after `retry_after`). `delivered` means
+    that it is in the memory of the receiver, `done` that it was handled there, `refused` that the receiver said no; these three are proven by the
+    receiver. `expired` means unconfirmed when its `ttl` was over, `failed` that this agent closed or the peer left before anything was confirmed.
     """
 
     __slots__ = ("_core", "_outbox", "_peer_id", "_until_done")
@@ -75,6 +79,11 @@ class Receipt:
     def reason(self) -> str:
         """Why it was refused or failed, in words; otherwise empty."""
         return self._core.reason
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until a mailbox that is `full` is tried again; None in every other state."""
+        return self._core.retry_after if self.state == "full" else None
 
     @property
     def message_id(self) -> str:
@@ -179,6 +188,11 @@ class GroupReceipt(Receipt):
     def reason(self) -> str:
         """The reasons of the parts."""
         return "; ".join(part.reason for part in self._parts if part.reason)
+
+    @property
+    def retry_after(self) -> float | None:
+        """The longest of the parts'."""
+        return max((part.retry_after for part in self._parts if part.retry_after is not None), default=None)
 
     @property
     def message_id(self) -> str:

@@ -132,7 +132,7 @@ pub(super) struct Link {
     /// How long an answer takes: to the Hello, or to the last ping.
     round_trip: Option<Duration>,
     asked_at: Option<Duration>,
-    /// How often the link was up, and how often it went on from the one before.
+    /// How often the link of a member was up, and how often it went on from the one before.
     pub(super) ups: u64,
     pub(super) resumptions: u64,
     last_heard: Duration,
@@ -437,7 +437,7 @@ impl Link {
                 };
                 let is_other_boot = welcome.boot.is_none() || welcome.boot != self.boot;
                 self.boot = welcome.boot;
-                self.ups += 1;
+                self.ups += u64::from(matches!(self.credentials.role, Role::Member(_)));
                 let resumed = match continuity {
                     Continuity::New => None,
                     Continuity::Resumed { lost } => Some(lost),

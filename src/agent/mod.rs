@@ -83,7 +83,7 @@ use prekeys::Prekeys;
 
 use crate::crypto::pairing::Seen;
 use crate::crypto::{Code, FounderKey, Identity, KeyPair, Random, Ticket};
-use crate::proto::{AgentId, FounderId, Now, RejectCode, Role, RoutingKey, RunId};
+use crate::proto::{AgentId, FounderId, Lane, Now, RejectCode, Role, RoutingKey, RunId};
 
 /// One agent. See the module's story for how to drive it.
 pub struct Agent {
@@ -110,6 +110,17 @@ pub struct Health {
     /// Peers known, and those of them that are linked.
     pub peers: usize,
     pub peers_linked: usize,
+    /// How long the switchboard took to answer when it was last asked: at the last handshake or ping.
+    pub round_trip: Option<Duration>,
+    /// How far this clock is ahead of the switchboard's, in milliseconds, by its word; `None` before the first link.
+    pub clock_skew: Option<i64>,
+    /// How often the link came up again, and how often it went on from the one before.
+    pub reconnects: u64,
+    pub resumed: u64,
+    /// Messages and bytes that wait for their first frame, by lane.
+    pub queued: [(usize, usize); Lane::COUNT],
+    /// Messages that were sent and aren't confirmed.
+    pub unconfirmed: usize,
     /// Messages and bytes in the outbox.
     pub outbox_messages: usize,
     pub outbox_bytes: usize,

@@ -229,6 +229,18 @@ impl Member {
         lanes.flat_map(|lane| lane.undelivered()).filter(|token| *token != UNTRACKED).collect()
     }
 
+    /// What waits for its first frame, by lane, in messages and bytes, and how many messages are sent and not confirmed.
+    pub(super) fn load(&self) -> ([(usize, usize); Lane::COUNT], usize) {
+        let (mut queued, mut unconfirmed) = ([(0, 0); Lane::COUNT], 0);
+        for (at, lane) in self.peers.values().flat_map(|peer| peer.send.iter().enumerate()) {
+            let (messages, bytes, under_way) = lane.load();
+            queued[at].0 += messages;
+            queued[at].1 += bytes;
+            unconfirmed += under_way;
+        }
+        (queued, unconfirmed)
+    }
+
     /// Ends what is too late. It looks at everything that waits, hence seldom.
     pub(super) fn handle_outbox_timeout(&mut self, cx: &mut Shared, now: Now) {
         if self.outbox.expire_at.is_none_or(|at| at > now.monotonic) {

@@ -190,11 +190,18 @@ impl Agent {
             Stage::Member(member) => Some(member),
             Stage::Joining(_) | Stage::Pairing(_) | Stage::Over => None,
         };
+        let (queued, unconfirmed) = member.map(|member| member.load()).unwrap_or_default();
         Health {
             linked: self.shared.link.is_up(),
             member: member.is_some(),
             peers: member.map_or(0, |member| member.roster.peers().count()),
             peers_linked: member.map_or(0, |member| member.roster.peers().filter(|entry| entry.presence.is_linked()).count()),
+            round_trip: self.shared.link.round_trip(),
+            clock_skew: self.shared.link.clock_skew(),
+            reconnects: self.shared.link.ups.saturating_sub(1),
+            resumed: self.shared.link.resumptions,
+            queued,
+            unconfirmed,
             outbox_messages: member.map_or(0, |member| member.outbox.messages),
             outbox_bytes: member.map_or(0, |member| member.outbox.bytes),
             calls: member.map_or(0, |member| member.calls.len()),

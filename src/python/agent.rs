@@ -445,6 +445,16 @@ impl Agent {
         dictionary.set_item("member", health.member)?;
         dictionary.set_item("peers", health.peers)?;
         dictionary.set_item("peers_linked", health.peers_linked)?;
+        dictionary.set_item("rtt", health.round_trip.map(|time| time.as_secs_f64()))?;
+        dictionary.set_item("clock_skew", health.clock_skew.map(|skew| skew as f64 / 1_000.0))?;
+        dictionary.set_item("reconnects", health.reconnects)?;
+        dictionary.set_item("resumed", health.resumed)?;
+        let queued = PyDict::new(py);
+        for (name, (messages, bytes)) in ["control", "urgent", "high", "normal", "bulk"].into_iter().zip(health.queued) {
+            queued.set_item(name, (messages, bytes))?;
+        }
+        dictionary.set_item("queued", queued)?;
+        dictionary.set_item("unconfirmed", health.unconfirmed)?;
         dictionary.set_item("outbox_messages", health.outbox_messages)?;
         dictionary.set_item("outbox_bytes", health.outbox_bytes)?;
         dictionary.set_item("calls", health.calls)?;

@@ -20,6 +20,7 @@ use crate::proto::AgentId;
 pub(super) enum Notice {
     Linked {
         switchboard: String,
+        resumed: bool,
     },
     LinkLost {
         error: Error,
@@ -153,7 +154,7 @@ impl Application for Desk {
                 Some(change) => Notice::Receipt(change),
                 None => return,
             },
-            Event::Linked => Notice::Linked { switchboard: view.switchboard.to_owned() },
+            Event::Linked { resumed } => Notice::Linked { switchboard: view.switchboard.to_owned(), resumed },
             Event::LinkLost { error, retry_in } => {
                 let error = match (&error, view.failure.take()) {
                     (LinkError::Connect { .. }, Some(failure)) => Error::Net(failure),

@@ -17,11 +17,13 @@ use crate::proto::MessageId;
 
 const QUEUED: u8 = 0;
 const UNKNOWN: u8 = 1;
-const DELIVERED: u8 = 2;
-const DONE: u8 = 3;
-const REFUSED: u8 = 4;
-const EXPIRED: u8 = 5;
-const FAILED: u8 = 6;
+const FULL: u8 = 2;
+const ACCEPTED: u8 = 3;
+const DELIVERED: u8 = 4;
+const DONE: u8 = 5;
+const REFUSED: u8 = 6;
+const EXPIRED: u8 = 7;
+const FAILED: u8 = 8;
 
 /// Receipts on a page: the bits of a word. A page stays as long as one of its receipts can change or is held.
 const PAGE_LENGTH: usize = 64;
@@ -30,6 +32,8 @@ pub(super) fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let states = [
         ("QUEUED", QUEUED),
         ("UNKNOWN", UNKNOWN),
+        ("FULL", FULL),
+        ("ACCEPTED", ACCEPTED),
         ("DELIVERED", DELIVERED),
         ("DONE", DONE),
         ("REFUSED", REFUSED),
@@ -65,6 +69,12 @@ impl Receipt {
         self.page.reason(self.token)
     }
 
+    /// Seconds until a mailbox that was full is tried again; nothing in any other state.
+    #[getter]
+    fn retry_after(&self) -> Option<f64> {
+        (self.state() == FULL).then(|| self.page.pause(self.token)).flatten()
+    }
+
     #[getter]
     fn message_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.message_id.as_bytes())
@@ -82,13 +92,18 @@ struct Page {
     states: [AtomicU8; PAGE_LENGTH],
     /// A bit for each receipt that is watched.
     watched: AtomicU64,
-    /// Why messages were refused. Set before the state that it explains.
+    /// Why messages were refused, and how long a full mailbox is left alone, in seconds. Set before the state that it explains.
     reasons: Mutex<BTreeMap<Token, String>>,
+    pauses: Mutex<BTreeMap<Token, f64>>,
 }
 
 impl Page {
     fn reason(&self, token: Token) -> String {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner).get(&token).cloned().unwrap_or_default()
+    }
+
+    fn pause(&self, token: Token) -> Option<f64> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner).get(&token).copied()
     }
 }
 
@@ -104,8 +119,8 @@ struct Sheet {
 
 impl Sheet {
     fn new() -> Self {
-        let page =
-            Page { states: array::from_fn(|_| AtomicU8::new(QUEUED)), watched: AtomicU64::new(0), reasons: Mutex::default() };
+        let (reasons, pauses) = Default::default();
+        let page = Page { states: array::from_fn(|_| AtomicU8::new(QUEUED)), watched: AtomicU64::new(0), reasons, pauses };
         Self { page: Arc::new(page), ids: [MessageId::ZERO; PAGE_LENGTH], open: 0, until_done: 0 }
     }
 
@@ -186,6 +201,11 @@ impl Receipts {
         let state = match state {
             ReceiptState::Queued => QUEUED,
             ReceiptState::Unknown => UNKNOWN,
+            ReceiptState::Full { retry_after } => {
+                page.pauses.lock().unwrap_or_else(PoisonError::into_inner).insert(token, retry_after.as_secs_f64());
+                FULL
+            }
+            ReceiptState::Accepted => ACCEPTED,
             ReceiptState::Delivered => DELIVERED,
             ReceiptState::Done => DONE,
             ReceiptState::Refused { reason, .. } => {
@@ -207,9 +227,9 @@ impl Receipts {
         change
     }
 
-    /// Returns the receipts that are neither delivered nor settled otherwise.
+    /// Returns the receipts that are neither delivered, nor accepted by the switchboard, nor settled otherwise.
     pub(super) fn outstanding(&self) -> Vec<Receipt> {
         let open = self.sheets.iter().flat_map(|(page, sheet)| sheet.open_receipts(*page));
-        open.filter(|receipt| receipt.state() < DELIVERED).collect()
+        open.filter(|receipt| receipt.state() < ACCEPTED).collect()
     }
 }

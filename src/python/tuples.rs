@@ -87,7 +87,7 @@ impl<'py> Tuples<'py> {
     pub(super) fn build(&mut self, notice: Notice) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let py = self.py;
         match notice {
-            Notice::Linked { switchboard } => (kind::LINKED, switchboard).into_pyobject(py).map(Some),
+            Notice::Linked { switchboard, resumed } => (kind::LINKED, switchboard, resumed).into_pyobject(py).map(Some),
             Notice::LinkLost { error, retry_in } => (kind::LINK_LOST, PyErr::from(error), retry_in).into_pyobject(py).map(Some),
             Notice::Closed(error) => (kind::CLOSED, error.map(PyErr::from)).into_pyobject(py).map(Some),
             Notice::Peer { what, peer } => (kind::PEER, what, PeerInfo(peer)).into_pyobject(py).map(Some),
@@ -129,7 +129,7 @@ impl<'py> Tuples<'py> {
             Event::Space => (kind::SPACE,).into_pyobject(py).map(Some),
             Event::NotSaved { error } => (kind::NOT_SAVED, error).into_pyobject(py).map(Some),
             // The desk makes notices of these.
-            Event::Linked
+            Event::Linked { .. }
             | Event::LinkLost { .. }
             | Event::Closed(_)
             | Event::Peer { .. }
