@@ -28,6 +28,7 @@ mod simulation {
 
     mod scenarios {
         mod admission;
+        mod bodies;
         mod calls;
         mod delivery;
         mod files;

@@ -23,9 +23,21 @@ from typing import TYPE_CHECKING
 
 from ._core import __version__
 from .agent import Agent
+from .bodies import File, IncomingBody, Progress
 from .call import Call
 from .context import Context, unprompted
-from .events import Event, EventsMissed, LinkDown, LinkUp, LoopStopped, MessageLost, NotSaved, PeerEvent, Replaced
+from .events import (
+    BodyProgress,
+    Event,
+    EventsMissed,
+    LinkDown,
+    LinkUp,
+    LoopStopped,
+    MessageLost,
+    NotSaved,
+    PeerEvent,
+    Replaced,
+)
 from .exceptions import (
     A2ALinkerError,
     AgentClosed,
@@ -34,7 +46,12 @@ from .exceptions import (
     AuthenticationFailed,
     BadAnswer,
     BadArguments,
+    BodyDamaged,
     BodyError,
+    BodyLost,
+    BodyNotSaved,
+    BodySourceFailed,
+    BodyTooLarge,
     CallCancelled,
     CallError,
     CallLapsed,
@@ -103,7 +120,13 @@ __all__ = [
     "AuthenticationFailed",
     "BadAnswer",
     "BadArguments",
+    "BodyDamaged",
     "BodyError",
+    "BodyLost",
+    "BodyNotSaved",
+    "BodyProgress",
+    "BodySourceFailed",
+    "BodyTooLarge",
     "Call",
     "CallCancelled",
     "CallError",
@@ -117,8 +140,10 @@ __all__ = [
     "Event",
     "EventsMissed",
     "Expired",
+    "File",
     "Forked",
     "IdentityFileError",
+    "IncomingBody",
     "Invite",
     "InviteBurnt",
     "InviteDamaged",
@@ -150,6 +175,7 @@ __all__ = [
     "Peers",
     "PortInUse",
     "Priority",
+    "Progress",
     "ProtocolError",
     "ProxyRefused",
     "Receipt",

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any, Final, Self, final
 
 __all__ = [
+    "BODY_MAX",
     "EVENT_ADMITTED",
     "EVENT_ANSWER",
+    "EVENT_BODY_ARRIVED",
+    "EVENT_BODY_MOVED",
+    "EVENT_BODY_OVER",
+    "EVENT_BODY_WANTED",
     "EVENT_BURNT",
     "EVENT_CANCELLED",
     "EVENT_CLOSED",
@@ -30,8 +35,10 @@ __all__ = [
     "EVENT_RECEIPT",
     "EVENT_REQUEST",
     "EVENT_SPACE",
+    "FLAG_LARGE",
     "FLAG_MAYBE_REPEATED",
     "FLAG_WANTS_DONE",
+    "LARGE_BODY_MAX",
     "RECEIPT_ACCEPTED",
     "RECEIPT_DELIVERED",
     "RECEIPT_DONE",
@@ -42,6 +49,7 @@ __all__ = [
     "RECEIPT_REFUSED",
     "RECEIPT_UNKNOWN",
     "Agent",
+    "Bodies",
     "IdentityFile",
     "PeerInfo",
     "Receipt",
@@ -85,9 +93,19 @@ EVENT_ADMITTED: Final[int]  # (kind, token, PeerInfo) somebody joined with this 
 EVENT_NOT_SAVED: Final[int]  # (kind, text: str) the agent file could not be written; the core tries again
 EVENT_LOOP_STOPPED: Final[int]  # (kind, peer, thread: bytes, here: bool) messages that cause each other came to their limit
 EVENT_SPACE: Final[int]  # (kind,) the outbox was full and has room again
+EVENT_BODY_WANTED: Final[
+    int
+]  # (kind, token, offset, room) a large body's source is to give up to `room` bytes from `offset` on, by feed() or finish()
+EVENT_BODY_OVER: Final[int]  # (kind, token) nothing more of this source will be wanted
+EVENT_BODY_MOVED: Final[int]  # (kind, token, confirmed) so many bytes of a body that is sent have arrived; now and then
+EVENT_BODY_ARRIVED: Final[int]  # (kind, token, received) take() may give something, or raise
 
 FLAG_MAYBE_REPEATED: Final[int]
 FLAG_WANTS_DONE: Final[int]
+FLAG_LARGE: Final[int]  # the message's body is (form, length: int | None, name: str): see Bodies
+
+BODY_MAX: Final[int]  # bytes of what goes as one message
+LARGE_BODY_MAX: Final[int]
 
 # States of a receipt. Those below RECEIPT_DELIVERED are hints and may pass into each other; from there on they can only rise.
 RECEIPT_QUEUED: Final[int]  # in this agent's outbox
@@ -196,6 +214,8 @@ class Agent:
     def swarm(self) -> str: ...
     @property
     def wake_fd(self) -> int: ...  # -1 where the platform has no such descriptor: then set_waker must be used
+    @property
+    def bodies(self) -> Bodies: ...
     def set_waker(self, callback: Any) -> None: ...
     def drain(self, limit: int = ...) -> list[tuple[Any, ...]]: ...
     def flush(self) -> None: ...  # seals and writes what waits, on this thread if the socket is idle
@@ -264,6 +284,33 @@ class Agent:
     def health(self) -> dict[str, Any]: ...
     def outstanding(self) -> list[Receipt]: ...  # receipts that are neither delivered, accepted nor settled otherwise
     def close(self) -> None: ...  # says goodbye, ends the task; EVENT_CLOSED follows. Idempotent.
+
+@final
+class Bodies:
+    """The large bodies of an agent. A body has the token of its message or receipt. Usable from any thread."""
+
+    def send(
+        self,
+        to: bytes,
+        whole: bytes | None,  # None: it is fed
+        name: str | None,  # of a file
+        length: int | None,
+        repeatable: bool,  # it can be fed from the beginning again
+        lane: int,
+        thread: bytes | None,
+        ttl: float,
+        until_done: bool,
+        depth: int = 0,
+        budget: int | None = None,
+        headers: dict[str, object] | None = None,
+        reply_to: bytes | None = None,
+    ) -> Receipt: ...  # raises OutboxFull, BodyError, PeerUnknown, AgentClosed
+    def feed(self, body: int, offset: int, piece: bytes) -> None: ...  # raises UsageError when it is over, BodyError when it is too long
+    def finish(self, body: int) -> None: ...
+    def give_up(self, body: int, why: str) -> None: ...
+    # At least one part and up to `limit` bytes; None: nothing yet, b"": that was all; raises BodyLost, BodyDamaged
+    def take(self, body: int, limit: int) -> bytes | None: ...
+    def release(self, body: int, why: str) -> None: ...  # the reader is done; what it didn't take is refused
 
 @final
 class Switchboard:

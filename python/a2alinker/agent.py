@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 from . import _core
 from ._html import card
 from ._loop import Seam, logger, running_loop
+from .bodies import Bodies
 from .call import Call, Calls
 from .events import Events, EventStream
 from .exceptions import ConfigurationError, TimedOut, Undelivered, WrongLoop
@@ -46,6 +47,7 @@ class Agent:
     __slots__ = (
         "__weakref__",
         "_addresses",
+        "_bodies",
         "_calls",
         "_events",
         "_handlers",
@@ -74,11 +76,13 @@ class Agent:
             seam.at_end(switchboard.end)
         self._roster = Roster(seam)
         self._outbox = Outbox(seam, self._roster)
+        self._bodies = Bodies(seam, self._outbox)
         self._inbox = Inbox(seam, self._outbox)
         self._calls = Calls(seam, self._outbox)
         self._handlers = Handlers(seam, self._outbox, self._inbox, lambda: _alive(this), skills)
         self._invites = Invites(seam, self._roster)
         self._events = Events(seam, self._roster, on_link_lost, identity)
+        self._bodies.on_progress(self._events.tell_progress)
 
     # -- who it is --
 
@@ -155,10 +159,12 @@ class Agent:
         """Sends a message, and returns when it is queued. Waits only while the outbox is full. Cancelled, it has sent nothing.
 
         to: a Peer, a name, an id, or a sequence of these: then the receipt has a part for each.
-        body: str, bytes, None, bool, int, float, lists and str-keyed dicts of these, dataclasses, pydantic models; up to 1 MiB encoded.
+        body: str, bytes, None, bool, int, float, lists and str-keyed dicts of these, dataclasses, pydantic models; up to 1 MiB encoded. Or up
+            to 1 GiB: bytes, a `File`, or an iterator, asynchronous or not, that gives bytes. These arrive as an `IncomingBody`, which the
+            receiver reads as it comes.
         priority: `urgent` overtakes everything; the others share what is left 8:4:2.
         thread: 16 bytes. Messages to one peer with the same thread and priority are handed over in order.
-        ttl: seconds until the receiver must have it; then it is dropped, and the receipt says `expired`.
+        ttl: seconds until the receiver must have it; then it is dropped, and the receipt says `expired`. A large body must move on within it.
         until: `done` asks the receiver to say when it has handled the message.
         headers: a small dict for the receiver's program, up to 1 KiB encoded.
         budget: how many messages may follow from this one, itself included, each sent while the one before is handled. By default only
@@ -404,7 +410,7 @@ class Agent:
     def events(self) -> EventStream:
         """Returns an iterator over what happens from here on.
 
-        LinkUp, LinkDown, Replaced, PeerEvent, MessageLost, LoopStopped, NotSaved, EventsMissed.
+        LinkUp, LinkDown, Replaced, PeerEvent, MessageLost, BodyProgress, LoopStopped, NotSaved, EventsMissed.
         """
         self._seam.check()
         return self._events.stream()

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 from . import _core
 from ._loop import Event as CoreEvent
 from ._loop import Seam, Signal, logger
+from .bodies import Progress
 from .exceptions import IdentityFileError, LinkReplaced, TooDeep
 from .outbox import PRIORITIES
 from .peer import Peer, Roster
@@ -77,6 +78,21 @@ class LoopStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class BodyProgress:
+    """A large body moves on: sent to `peer` or coming in from it, some ten times in a second at most.
+
+    `message_id` is that of the receipt, or of the message. `name` is a file's, as its sender says. `total` is None for a stream that hasn't ended.
+    """
+
+    direction: Literal["out", "in"]
+    peer: Peer | None
+    message_id: str
+    name: str | None
+    bytes: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class NotSaved:
     """The agent file couldn't be written; `error` is an IdentityFileError.
 
@@ -93,7 +109,7 @@ class EventsMissed:
     count: int
 
 
-Event: TypeAlias = LinkUp | LinkDown | Replaced | PeerEvent | MessageLost | LoopStopped | NotSaved | EventsMissed
+Event: TypeAlias = LinkUp | LinkDown | Replaced | PeerEvent | MessageLost | BodyProgress | LoopStopped | NotSaved | EventsMissed
 
 
 class EventStream:
@@ -159,6 +175,13 @@ class Events:
         stream = EventStream(self.seam)
         self._streams.add(stream)
         return stream
+
+    def tell_progress(
+        self, direction: Literal["out", "in"], peer_id: bytes, message_id: bytes, name: str | None, progress: Progress
+    ) -> None:
+        """Takes how far a large body is."""
+        if self._streams:
+            self._tell(BodyProgress(direction, self._roster.find(peer_id), message_id.hex(), name, *progress))
 
     def _tell(self, event: Event) -> None:
         logger.debug("%s", event)

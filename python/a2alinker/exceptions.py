@@ -30,6 +30,10 @@
     │   ├── OutboxFull                      too much waits to be sent
     │   ├── Expired (TimeoutError)          unconfirmed when its time was over
     │   ├── Refused                         the receiver said no to a message
+    │   ├── BodySourceFailed                what a large body is made of failed while it was sent
+    │   ├── BodyLost                        a large body ended before all of it had come
+    │   ├── BodyDamaged                     a large body isn't what its sender announced
+    │   ├── BodyTooLarge                    a large body is longer than the reader allows
     │   └── Undelivered                     closing left messages unconfirmed
     ├── CallError
     │   ├── CallRefused                     the handler said no
@@ -46,6 +50,7 @@
     │   ├── StreamRestarted                 partial answers begin anew, at another worker
     │   └── PartialAnswersLost              nobody read them in time
     ├── BodyError (TypeError, ValueError)   this value can't be sent
+    ├── BodyNotSaved (OSError)              a large body that came in can't be written
     ├── ConfigurationError (ValueError)     an argument or variable is wrong
     │   └── IdentityFileError               the agent file can't be used
     ├── TimedOut (TimeoutError)             host, join, wait_for and the like took too long
@@ -304,6 +309,29 @@ class Refused(DeliveryError, code="refused"):
         self.reason = reason
 
 
+class BodySourceFailed(DeliveryError, code="body_source_failed"):
+    """The file or iterator that a large body is made of failed while it was sent, and the receiver was told. `__cause__` is what it raised."""
+
+
+class BodyLost(DeliveryError, code="body_lost", retryable=True):
+    """A large body ended before all of it had come: its sender gave up, left or was restarted, or nothing came for too long.
+
+    A sender that is restarted, or whose receiver is, may send it again from the beginning, as another message.
+    """
+
+
+class BodyDamaged(DeliveryError, code="body_damaged"):
+    """The length or the digest of a large body isn't what its sender announced. Nothing of it should be used, and its sender was told."""
+
+
+class BodyTooLarge(DeliveryError, code="body_too_large"):
+    """A large body is longer than the reader allows. `limit` is in bytes. Its sender was told."""
+
+    def __init__(self, text: str = "", *, limit: int = 0) -> None:
+        super().__init__(text)
+        self.limit = limit
+
+
 class Undelivered(DeliveryError, code="undelivered"):
     """The agent closed while these messages were unconfirmed. `receipts` tells which.
 
@@ -420,8 +448,16 @@ class BodyError(A2ALinkerError, TypeError, ValueError, code="body"):
     """This value can't be sent.
 
     Bodies are str, bytes, None, bool, int (64 bit), float, lists and str-keyed dicts of these, dataclasses and pydantic models; up to
-    1 MiB when encoded.
+    1 MiB when encoded. Messages may also be bytes, a `File` or an iterator that gives bytes, of up to 1 GiB.
     """
+
+
+class BodyNotSaved(A2ALinkerError, OSError, code="body_not_saved"):
+    """A large body that came in can't be written. `path` is where it should have gone, `__cause__` what the system said."""
+
+    def __init__(self, text: str = "", *, path: str = "") -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class ConfigurationError(A2ALinkerError, ValueError, code="configuration"):

@@ -11,6 +11,7 @@ from . import _core
 from ._html import card
 from ._lanes import Lanes
 from ._loop import Event, Seam
+from .bodies import ORDINARY, is_large, prepared
 from .context import cause, chain
 from .exceptions import AlreadyConsumed, OutboxFull, PeerUnknown, TooDeep, UsageError
 from .outbox import DEFAULT_TTL, PRIORITIES, Outbox, Priority, Refusal
@@ -22,17 +23,19 @@ TOKEN, SENDER, BODY, LANE, THREAD, EXPIRY_MS, TTL_MS, _DEPTH, _BUDGET, FLAGS, HE
 
 PLAIN: Final = _core.EVENT_MESSAGE
 WANTS_DONE: Final = _core.FLAG_WANTS_DONE
+LARGE: Final = _core.FLAG_LARGE
 NO_THREAD: Final = bytes(16)
 CREDIT_BATCH: Final = 64  # messages handled before the core hears of it; chosen: a small part of what a sender may have under way
 
+TOO_LATE: Final = "its time was over before the program took it"
 NO_ANSWER: Final = "the receiver dropped the request without an answer"
 
 
 class Message:
     """A message from another agent.
 
-    `body` is what was sent: str, bytes, None, bool, int, float, or lists and dicts of these. It comes from another agent: treat it as
-    foreign input.
+    `body` is what was sent: str, bytes, None, bool, int, float, or lists and dicts of these; an IncomingBody if it is a file, a stream or more
+    than 1 MiB. It comes from another agent: treat it as foreign input.
     """
 
     __slots__ = ("_event", "_open", "_outbox", "body")
@@ -41,7 +44,10 @@ class Message:
         self._outbox = outbox
         self._event = event
         self._open = answerable  # neither replied to nor refused, and not a skill's
-        self.body: Any = event[BODY]
+        if event[FLAGS] & LARGE:
+            self.body: Any = outbox.bodies.incoming(event[TOKEN], event[SENDER], event[MESSAGE_ID], event[BODY])
+        else:
+            self.body = event[BODY]
 
     @property
     def sender(self) -> Peer:
@@ -151,6 +157,7 @@ class Message:
     async def _answer(self, body: Any, *, final: bool) -> Receipt:
         self._check()
         outbox = self._outbox
+        body = await prepared(body)
         if not outbox.crowd:
             try:
                 return self._post(body, final)
@@ -163,6 +170,10 @@ class Message:
         thread = None if event[THREAD] == NO_THREAD else event[THREAD]
         outbox = self._outbox
         try:
+            if type(body) not in ORDINARY and is_large(body):
+                return outbox.bodies.send(
+                    event[SENDER], body, event[LANE], thread, DEFAULT_TTL, False, *chain(event), None, event[MESSAGE_ID]
+                )
             core = outbox.core.send(event[SENDER], body, event[LANE], thread, DEFAULT_TTL, False, *chain(event), None, event[MESSAGE_ID])
         except TooDeep:
             outbox.stop(event)
@@ -294,7 +305,8 @@ class Inbox:
             raise AlreadyConsumed
         if self._in_hand is not None:
             self._count(self._in_hand)
-        event = self._lanes.take()
+        while (event := self._lanes.take()) is not None and self._is_late(event):
+            self._pass_over(event)
         if event is None:
             self._tell()
             return None
@@ -314,6 +326,15 @@ class Inbox:
         self._waiter = self.seam.loop.create_future()
         await self._waiter
         return True
+
+    def _is_late(self, event: Event) -> bool:
+        return event[EXPIRY_MS] < time.time() * 1000 and not event[FLAGS] & LARGE  # a large body lives as long as it moves
+
+    def _pass_over(self, event: Event) -> None:
+        """Refuses what is too late: its sender was told that it expired, and nothing is handed over after that."""
+        self._outbox.refuse(event[TOKEN], Refusal.EXPIRED, TOO_LATE)
+        if event[0] == PLAIN:
+            self._handled[event[LANE]] += 1
 
     def _count(self, message: Message) -> None:
         message.finish()

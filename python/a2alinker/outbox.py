@@ -6,14 +6,18 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from . import _core
 from ._loop import Event, Seam, Signal, logger, running_loop
+from .bodies import ORDINARY, File, check_shared, is_large, prepared
 from .context import cause, chain
 from .exceptions import AgentClosed, ConfigurationError, OutboxFull, TooDeep, UsageError
 from .peer import Peer, Roster
 from .receipt import MOOT, GroupReceipt, Moot, Receipt
+
+if TYPE_CHECKING:
+    from .bodies import Bodies
 
 Priority = Literal["urgent", "high", "normal", "bulk"]
 Until = Literal["delivered", "done"]
@@ -37,6 +41,7 @@ class Refusal(IntEnum):
     """Why a message or request isn't answered, as the protocol says it."""
 
     REFUSED = 1
+    EXPIRED = 3
     BUSY = 4
     SKILL_UNKNOWN = 5
     BAD_ARGUMENTS = 6
@@ -50,12 +55,13 @@ class Refusal(IntEnum):
 class Outbox:
     """The sending half of one agent."""
 
-    __slots__ = ("_changes", "_room", "_stopped", "_turn", "core", "crowd", "roster", "seam")
+    __slots__ = ("_changes", "_room", "_stopped", "_turn", "bodies", "core", "crowd", "roster", "seam")
 
     def __init__(self, seam: Seam, roster: Roster) -> None:
         self.seam = seam
         self.core = seam.core
         self.roster = roster
+        self.bodies: Bodies  # set by themselves
         self.crowd = 0  # how many wait for room, or for those who do
         self._turn = asyncio.Lock()  # who waits for room waits in the order of coming, so that nobody overtakes
         self._room = Signal(seam.loop)
@@ -82,6 +88,7 @@ class Outbox:
             raise seam.misuse()
         if type(to) is not Peer and not isinstance(to, (str, Peer)):
             peers, lane, until_done = self._check_group(to, priority, thread, ttl, until)
+            check_shared(body, len(peers))
             return GroupReceipt(
                 self, [self._queue(peer, body, lane, thread, ttl, until_done, headers, budget) for peer in peers], until_done
             )
@@ -107,6 +114,9 @@ class Outbox:
         budget: int | None,
     ) -> Receipt:
         """Queues a message, and waits for room if need be. Cancelled, it has sent nothing, or to the first of several."""
+        if type(body) is File:
+            self.seam.check()
+            body = await prepared(body)
         if type(to) is not Peer and not isinstance(to, (str, Peer)):
             return await self._post_to_all(to, body, priority, thread, ttl, until, headers, budget)
         if not self.crowd:
@@ -131,6 +141,7 @@ class Outbox:
         if budget is not None:
             check_budget(budget)
         peers, lane, until_done = self._check_group(to, priority, thread, ttl, until)
+        check_shared(body, len(peers))
         parts: list[Receipt] = []
         for peer in peers:
             if not self.crowd:
@@ -161,10 +172,13 @@ class Outbox:
         budget: int | None,
     ) -> Receipt:
         event = cause.get()
-        if event is None and budget is None:
+        is_body = type(body) not in ORDINARY and is_large(body)
+        if event is None and budget is None and not is_body:
             receipt = self.core.send(to.key, body, lane, thread, ttl, until_done, 0, None, headers)
         else:
             try:
+                if is_body:
+                    return self.bodies.send(to.key, body, lane, thread, ttl, until_done, *chain(event, budget), headers)
                 receipt = self.core.send(to.key, body, lane, thread, ttl, until_done, *chain(event, budget), headers)
             except TooDeep:
                 self.stop(event)
@@ -247,7 +261,11 @@ class Outbox:
                     del self._changes[token]
 
     def _on_receipt(self, event: Event) -> None:
-        for waiter in self._changes.pop(event[1], ()):
+        self.wake(event[1])
+
+    def wake(self, token: int) -> None:
+        """Lets look again whoever waits for a change of this receipt."""
+        for waiter in self._changes.pop(token, ()):
             if not waiter.done():
                 waiter.set_result(None)
 

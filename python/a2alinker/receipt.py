@@ -12,6 +12,7 @@ from .exceptions import A2ALinkerError, AgentClosed, Expired, PeerGone, Refused,
 from .peer import Peer, text_id
 
 if TYPE_CHECKING:
+    from .bodies import Progress
     from .outbox import Outbox
 
 ReceiptState = Literal["queued", "unknown", "full", "accepted", "delivered", "done", "refused", "expired", "failed"]
@@ -84,6 +85,11 @@ class Receipt:
     def retry_after(self) -> float | None:
         """Seconds until a mailbox that is `full` is tried again; None in every other state."""
         return self._core.retry_after if self.state == "full" else None
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far a large body is: bytes in the receiver's memory, and in all if that is known. None for what is one message."""
+        return None
 
     @property
     def message_id(self) -> str:

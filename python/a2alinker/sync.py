@@ -30,6 +30,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from . import _core
 from . import agent as _agent
+from . import bodies as _bodies
 from . import call as _call
 from . import events as _events
 from . import invite as _invite
@@ -39,7 +40,7 @@ from . import peer as _peer
 from . import receipt as _receipt
 from . import remote as _remote
 from . import switchboard as _switchboard
-from ._bridge import END, Bridge, Face, looks_up, own_agents, own_bridge, plain, reads, runs, waits
+from ._bridge import END, Attribute, Bridge, Face, looks_up, own_agents, own_bridge, plain, reads, runs, waits
 from ._loop import running_loop
 from .context import cause
 from .exceptions import AgentClosed, WouldDeadlock
@@ -47,7 +48,21 @@ from .outbox import Priority
 from .receipt import ReceiptState
 from .skill import Skill
 
-__all__ = ["Agent", "Call", "EventStream", "Invite", "Message", "Peer", "Peers", "Receipt", "Remote", "Switchboard", "host", "join"]
+__all__ = [
+    "Agent",
+    "Call",
+    "EventStream",
+    "IncomingBody",
+    "Invite",
+    "Message",
+    "Peer",
+    "Peers",
+    "Receipt",
+    "Remote",
+    "Switchboard",
+    "host",
+    "join",
+]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -109,6 +124,8 @@ class Receipt(Face[_receipt.Receipt]):
     state = reads(_receipt.Receipt, lambda receipt: receipt.state)
     reason = reads(_receipt.Receipt, lambda receipt: receipt.reason)
     message_id = reads(_receipt.Receipt, lambda receipt: receipt.message_id)
+    progress = reads(_receipt.Receipt, lambda receipt: receipt.progress)
+    retry_after = reads(_receipt.Receipt, lambda receipt: receipt.retry_after)
     peer = looks_up(_receipt.Receipt, lambda receipt: receipt.peer, Peer.maybe)
 
     @property
@@ -129,12 +146,35 @@ class Receipt(Face[_receipt.Receipt]):
         return _each(self._bridge, lambda: aiter(self._it), plain)
 
 
+class IncomingBody(Face[_bodies.IncomingBody]):
+    """A large body as it comes in. As `a2alinker.IncomingBody`, but reading blocks: `body.save("downloads")`, `body.read()`, `for block in body`."""
+
+    __slots__ = ()
+
+    name = reads(_bodies.IncomingBody, lambda body: body.name)
+    length = reads(_bodies.IncomingBody, lambda body: body.length)
+    received = reads(_bodies.IncomingBody, lambda body: body.received)
+
+    read = waits(_bodies.IncomingBody.read, plain)
+    save = waits(_bodies.IncomingBody.save, plain)
+    close = runs(_bodies.IncomingBody.close, plain)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Gives the bytes in blocks, as they come. Raises what a loop over `a2alinker.IncomingBody` raises."""
+        return _each(self._bridge, lambda: aiter(self._it), plain)
+
+    @classmethod
+    def or_body(cls, bridge: Bridge, message: _message.Message) -> Any:
+        """Gives the body of a message."""
+        return cls(bridge, message.body) if isinstance(message.body, _bodies.IncomingBody) else message.body
+
+
 class Message(Face[_message.Message]):
     """A message from another agent. As `a2alinker.Message`, but answering blocks while the outbox is full."""
 
     __slots__ = ()
 
-    body = reads(_message.Message, lambda message: message.body)
+    body = Attribute(IncomingBody.or_body, _message.Message)
     sender = looks_up(_message.Message, lambda message: message.sender, Peer)
     priority = reads(_message.Message, lambda message: message.priority)
     thread = reads(_message.Message, lambda message: message.thread)

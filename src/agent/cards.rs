@@ -100,6 +100,7 @@ impl Member {
         self.abandon_calls_to(cx, id, now);
         let stamp = self.roster.get(&id).map_or(0, |entry| entry.card.stamp);
         let taken_up = self.runs.take(id, run);
+        self.handle_body_restart(cx, id, now);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         for session in peer.forget_established() {
             self.sessions.remove(&session);

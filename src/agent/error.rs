@@ -177,6 +177,39 @@ pub enum AdmissionError {
     Link(#[from] LinkError),
 }
 
+/// Why a large body that was coming in is not whole, and won't be.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The sender says why.
+    #[error("the sender gave up the body: {0}")]
+    GivenUp(String),
+    /// The sender's process is another one, which may send it anew.
+    #[error("the sender was restarted before it had sent the whole body")]
+    SenderRestarted,
+    /// The sender said goodbye, or its identity ended.
+    #[error("the sender left before it had sent the whole body")]
+    SenderGone,
+    /// A part expired at its sender.
+    #[error("a part of the body expired before it was delivered")]
+    Expired,
+    /// Nothing more came within the message's time to live.
+    #[error("nothing more of the body came for {0:?}")]
+    Stalled(Duration),
+    /// The sender's fault.
+    #[error("the body has {got} bytes, and {expected} were announced")]
+    WrongLength { expected: u64, got: u64 },
+    /// The sender's fault.
+    #[error("the digest of the body is wrong")]
+    WrongDigest,
+    /// The sender's fault.
+    #[error("the body is longer than {limit} bytes")]
+    TooLong { limit: u64 },
+    /// The sender's fault.
+    #[error("the end of the body can't be read")]
+    Malformed,
+}
+
 /// Why a call ended without an answer.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]

@@ -104,6 +104,14 @@ pub enum Event {
     Admitted { invite: Token, id: AgentId, name: String },
     /// A chain of messages that cause each other has come to its limit, here or at this peer: the next one wasn't sent.
     LoopStopped { peer: AgentId, thread: ThreadId, here: bool },
+    /// More of the source of a large body is wanted: up to `room` bytes from `offset` on, which begins anew at 0 if the receiver did.
+    BodyWanted { body: Token, offset: u64, room: usize },
+    /// Nothing more of the source of a large body is wanted.
+    BodyOver { body: Token },
+    /// So many bytes of a large body that is sent are in the receiver's memory. Told now and then.
+    BodyMoved { body: Token, confirmed: u64 },
+    /// There may be something to take of a large body that comes in, or it is over.
+    BodyArrived { body: Token, received: u64 },
     /// The outbox was full and has room again.
     Space,
     /// The agent file could not be written; it is tried again. What changed since the last time would be lost by a restart.

@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::card::Card;
+use super::error::BodyError;
 use super::event::{Content, Event, Incoming, PeerChange, Token};
 use super::member::{Member, Shared};
-use super::message::{MessageHeader, MessageKind, Refusal, RefusalCode};
+use super::message::{ContentType, MessageHeader, MessageKind, Refusal, RefusalCode};
 use super::parking::is_over;
 use super::section::{Section, sections};
 use super::transport::{Cost, HandedOver};
@@ -120,6 +121,7 @@ impl Member {
         let Some(run) = self.peers.get(&id).map(|peer| peer.run) else { return };
         if self.roster.handle_goodbye(&id, &run, is_final, now.monotonic) {
             self.handle_gone(cx, id, now);
+            self.fail_receiving_from(cx, id, &BodyError::SenderGone, now);
             if is_final {
                 cx.emit(Event::Peer { id, change: PeerChange::Left });
                 self.forget_peer(cx, id, now);
@@ -140,22 +142,35 @@ impl Member {
     }
 
     fn handle_message(&mut self, cx: &mut Shared, sender: AgentId, lane: Lane, message: HandedOver, now: Now) {
-        let HandedOver { header, body, cost, .. } = message;
+        let HandedOver { number, header, body, cost } = message;
         match header.kind {
             // Dealt with above, as they may be of any run.
             MessageKind::Plain => {}
             MessageKind::Request => self.handle_request(cx, sender, lane, header, body, cost, now),
             MessageKind::Answer | MessageKind::Progress | MessageKind::Refusal | MessageKind::Definition => {
                 self.give_back(sender, lane, cost);
+                if header.kind == MessageKind::Refusal && self.handle_body_refusal(cx, sender, &header, &body, now) {
+                    return;
+                }
                 self.handle_answer_message(cx, sender, lane, header, body, now);
             }
             MessageKind::Cancel => self.handle_cancel(cx, sender, &header),
             MessageKind::Gap => {
                 self.give_back(sender, lane, cost);
                 // Without the id of what was lost its sender took it back, and nobody misses it.
-                if header.reply_to.is_some() {
-                    cx.emit(Event::Gap { peer: sender, lane, thread: header.thread.unwrap_or(ThreadId::ZERO) });
+                let thread = header.thread.unwrap_or(ThreadId::ZERO);
+                if header.reply_to.is_some() && !self.handle_body_gap(cx, sender, thread, now) {
+                    cx.emit(Event::Gap { peer: sender, lane, thread });
                 }
+            }
+            MessageKind::Part => self.handle_part(cx, sender, lane, &header, body, cost, now),
+            MessageKind::End => {
+                self.give_back(sender, lane, cost);
+                self.handle_body_end(cx, sender, number, &header, &body, now);
+            }
+            MessageKind::Taken => {
+                self.give_back(sender, lane, cost);
+                self.handle_taken(cx, sender, &header, &body, now);
             }
             MessageKind::Card => {
                 self.give_back(sender, lane, cost);
@@ -206,10 +221,18 @@ impl Member {
             if wants_done && let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.run == run) {
                 peer.receive[lane.index()].refuse(number, RefusalCode::Expired, "it came too late");
             }
+            if header.content_type == ContentType::Large {
+                let refusal = Refusal::new(RefusalCode::Expired, "it came too late");
+                self.send_refusal(cx, id, lane, &header, &refusal, now);
+            }
             self.give_back_of(sender.id, run, lane, cost);
             return;
         }
         let token = cx.token();
+        if header.content_type == ContentType::Large && !self.open_body(cx, id, lane, &header, &body, token, now) {
+            self.give_back_of(id, run, lane, cost);
+            return;
+        }
         self.inbox.unread[lane.index()].push_back(Unread { token, sender: id, run, lane, number, cost, wants_done });
         cx.emit(Event::Message(incoming(token, id, lane, header, body, clock.unwrap_or_default())));
     }
@@ -221,6 +244,7 @@ impl Member {
             if unread.wants_done {
                 self.mark_done(cx, &unread, now);
             }
+            self.handle_body_handled(cx, unread.token, now);
             self.give_back_unread(cx, &unread, now);
         }
     }
@@ -248,6 +272,7 @@ impl Member {
 
     /// The application has handled this plain message.
     pub(super) fn done(&mut self, cx: &mut Shared, token: Token, now: Now) {
+        self.handle_body_handled(cx, token, now);
         let Some(unread) = self.inbox.find(token) else { return };
         if std::mem::take(&mut unread.wants_done) {
             let unread = Unread { wants_done: true, ..*unread };
@@ -264,7 +289,8 @@ impl Member {
 
     /// The application refuses a plain message. Its sender is told if it waits for more than delivery. False: it is over already.
     pub(super) fn refuse_plain(&mut self, cx: &mut Shared, token: Token, code: RefusalCode, reason: &str, now: Now) -> bool {
-        let Some(unread) = self.inbox.find(token) else { return false };
+        let is_body = self.release_body(cx, token, &Refusal::new(code, reason), now);
+        let Some(unread) = self.inbox.find(token) else { return is_body };
         let (sender, run, lane, number) = (unread.sender, unread.run, unread.lane, unread.number);
         if std::mem::take(&mut unread.wants_done)
             && let Some(peer) = self.peers.get_mut(&sender).filter(|peer| peer.run == run)

@@ -4,6 +4,16 @@ use std::time::Duration;
 
 /// Largest body of a message, in bytes. Chosen: it is held in memory whole at both ends.
 pub const BODY_MAX: usize = 1 << 20;
+/// Largest body that travels in parts, in bytes. Chosen: what an agent hands to another as one thing; its receiver may have to keep it whole.
+pub const LARGE_BODY_MAX: u64 = 1 << 30;
+/// Most bytes of a large body in one part (PROTOCOL.md section 7.4).
+pub const PART_MAX: usize = 64 << 10;
+/// Large bodies to one peer that may be open. Chosen: each costs its sender a few hundred bytes while it waits for its turn.
+pub const BODIES_TO_PEER: usize = 64;
+/// Large bodies from one peer that may be open. Chosen: twice what an honest one has, as it learns late that one is over.
+pub const BODIES_FROM_PEER: usize = 128;
+/// Progress of a large body is told this often, at most.
+pub const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 /// Most bytes that a sealed header can add to a body: all optional fields at their limits.
 pub const MESSAGE_OVERHEAD_MAX: usize = 4_096;
 /// Largest headers map of an application, in bytes (PROTOCOL.md section 7.1).

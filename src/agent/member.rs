@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::admission::{Invites, Membership};
+use super::bodies::Bodies;
 use super::calls::Calls;
 use super::config::Config;
 use super::definitions::Definitions;
@@ -95,6 +96,7 @@ pub(super) struct Member {
     pub(super) openers: Openers,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
+    pub(super) bodies: Bodies,
     pub(super) calls: Calls,
     pub(super) requests: Requests,
     pub(super) definitions: Definitions,
@@ -137,6 +139,7 @@ impl Member {
             openers: Openers::default(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
+            bodies: Bodies::default(),
             calls: Calls::default(),
             requests: Requests::default(),
             definitions,
@@ -390,6 +393,7 @@ impl Member {
         let changes = self.roster.handle_timeout(now.monotonic);
         self.handle_presence(cx, &changes, now);
         self.handle_outbox_timeout(cx, now);
+        self.handle_body_timeout(cx, now);
         self.handle_call_timeout(cx, now);
         self.handle_heartbeat_timeout(cx, now);
         if cx.prekeys.renew(&mut cx.random, now.monotonic) {
@@ -469,6 +473,7 @@ impl Member {
             self.codes.poll_timeout(),
             self.roster.poll_timeout(),
             self.outbox.poll_timeout(),
+            self.bodies.poll_timeout(),
             self.calls.poll_timeout(),
             self.requests.poll_timeout(),
             Some(cx.prekeys.poll_timeout()),
@@ -516,6 +521,7 @@ impl Member {
         let mut settled = Vec::new();
         peer.send.iter_mut().for_each(|lane| lane.fail_all(&mut settled));
         self.settle(cx, settled);
+        self.forget_bodies_of(cx, id, now);
     }
 
     /// Says goodbye to every peer there is a session with.

@@ -58,6 +58,12 @@ pub enum MessageKind {
     Roster,
     RenewalRequest,
     Renewal,
+    /// A piece of a large body, whose head is in reply_to.
+    Part,
+    /// The end of a large body.
+    End,
+    /// How much of a large body its reader has taken.
+    Taken,
     /// A kind of a later version. It is refused with [`RefusalCode::Unsupported`].
     Unknown(u8),
 }
@@ -68,6 +74,7 @@ impl MessageKind {
         match self {
             Self::Plain => CreditClass::Plain,
             Self::Request => CreditClass::Request,
+            Self::Part => CreditClass::Part,
             Self::Answer
             | Self::Progress
             | Self::Refusal
@@ -80,6 +87,8 @@ impl MessageKind {
             | Self::Roster
             | Self::RenewalRequest
             | Self::Renewal
+            | Self::End
+            | Self::Taken
             | Self::Unknown(_) => CreditClass::Other,
         }
     }
@@ -102,6 +111,9 @@ impl From<u8> for MessageKind {
             12 => Self::Roster,
             13 => Self::RenewalRequest,
             14 => Self::Renewal,
+            15 => Self::Part,
+            16 => Self::End,
+            17 => Self::Taken,
             code => Self::Unknown(code),
         }
     }
@@ -124,6 +136,9 @@ impl From<MessageKind> for u8 {
             MessageKind::Roster => 12,
             MessageKind::RenewalRequest => 13,
             MessageKind::Renewal => 14,
+            MessageKind::Part => 15,
+            MessageKind::End => 16,
+            MessageKind::Taken => 17,
             MessageKind::Unknown(code) => code,
         }
     }
@@ -138,10 +153,12 @@ pub enum CreditClass {
     Request = 1,
     /// Answers and everything that keeps the peers themselves going.
     Other = 2,
+    /// Pieces of large bodies, until the application has taken them.
+    Part = 3,
 }
 
 impl CreditClass {
-    pub const ALL: [Self; 3] = [Self::Plain, Self::Request, Self::Other];
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Request, Self::Other, Self::Part];
 
     /// Returns the place of this class in a table of all classes.
     pub fn index(self) -> usize {
@@ -157,6 +174,7 @@ impl TryFrom<u8> for CreditClass {
             0 => Ok(Self::Plain),
             1 => Ok(Self::Request),
             2 => Ok(Self::Other),
+            3 => Ok(Self::Part),
             _ => Err(Error::Malformed { what: "credit class" }),
         }
     }
@@ -205,6 +223,8 @@ pub enum ContentType {
     Bytes,
     Text,
     MessagePack,
+    /// The head of a large body, which follows in parts.
+    Large,
     Unknown(u8),
 }
 
@@ -215,6 +235,7 @@ impl From<u8> for ContentType {
             1 => Self::Bytes,
             2 => Self::Text,
             3 => Self::MessagePack,
+            4 => Self::Large,
             code => Self::Unknown(code),
         }
     }
@@ -227,6 +248,7 @@ impl From<ContentType> for u8 {
             ContentType::Bytes => 1,
             ContentType::Text => 2,
             ContentType::MessagePack => 3,
+            ContentType::Large => 4,
             ContentType::Unknown(code) => code,
         }
     }

@@ -11,6 +11,7 @@
 //!   outbox     from a message to the next frame: bounds, expiry, turns
 //!   inbox      from a frame to the application
 //!   parking    messages that wait at the switchboard for one that is away;  runs  what came of runs that ended
+//!   bodies     what is too large for one message
 //!   calls      the caller's side of requests;  requests  the worker's side
 //!   cards      who tells whom about whom;      invites   admitting others by ticket;  codes  inviting them by code
 //!   renewal    certificates that are to last
@@ -18,12 +19,15 @@
 //! file         what a restart must not lose, as text;  keeper  when it is to be written;  resume  an agent from it
 //! peer         what is held for one peer: sessions, lanes, what is due;  transport  numbers, credit, chunks, order
 //! message, section, parcel, card, roster, admission, pairing, definitions   codecs and tables, without behaviour of their own
+//! peer         what is held for one peer: sessions, lanes, what is due;  transport  numbers, credit, chunks, order;  flight  how much is under way
+//! message, section, card, roster, admission, pairing, definitions   codecs and tables, without behaviour of their own
 //! ```
 //!
 //! Call order for the shell: after any `handle_*` or verb, take `poll_command`, `poll_transmit` and `poll_event` until they are empty,
 //! then set the timer to `poll_timeout`. See PROTOCOL.md sections 5 to 8.
 
 pub mod admission;
+pub mod bodies;
 mod calls;
 pub mod card;
 mod cards;
@@ -33,6 +37,7 @@ pub mod definitions;
 mod error;
 mod event;
 pub mod file;
+mod flight;
 mod inbox;
 mod invites;
 mod keeper;
@@ -64,8 +69,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use admission::InviteTerms;
+pub use bodies::{BodyForm, BodySource, Head, Taken};
 pub use config::{Config, SkillOffer};
-pub use error::{AdmissionError, CallError, ConnectFailure, LinkError, ResumeError, SendError};
+pub use error::{AdmissionError, BodyError, CallError, ConnectFailure, LinkError, ResumeError, SendError};
 pub use event::{
     Burnt, CallRequest, CloseReason, Command, Connected, Content, Event, Incoming, Outgoing, PathChange, PeerChange, PeerView,
     ReceiptState, Token,
@@ -243,7 +249,10 @@ impl Agent {
         self.take(input, now);
         self.shared.keeper.handle_timeout(now);
         match &mut self.stage {
-            Stage::Member(member) => member.handle_timeout(&mut self.shared, now),
+            Stage::Member(member) => {
+                member.handle_timeout(&mut self.shared, now);
+                member.advance_bodies(&mut self.shared, now);
+            }
             Stage::Pairing(_) | Stage::Joining(_) | Stage::Over => {}
         }
     }
@@ -362,6 +371,9 @@ impl Agent {
                 Stage::Pairing(_) | Stage::Joining(_),
             )
             | (_, Stage::Over) => {}
+        }
+        if let Stage::Member(member) = &mut self.stage {
+            member.advance_bodies(&mut self.shared, now);
         }
     }
 

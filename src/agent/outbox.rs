@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::bodies::Bodies;
 use super::error::SendError;
 use super::event::{Event, Outgoing, ReceiptState, Token};
 use super::limits::{BODY_MAX, HEADERS_MAX, TTL_MAX};
@@ -81,7 +82,13 @@ impl Outbox {
         self.expire_at
     }
 
-    fn note_expiry(&mut self, expiry: u64, now: Now) {
+    /// Says that there is no room; when there is again, the application hears of it.
+    pub(super) fn refuse_more(&mut self) -> SendError {
+        self.was_full = true;
+        SendError::OutboxFull { messages: self.messages, bytes: self.bytes }
+    }
+
+    pub(super) fn note_expiry(&mut self, expiry: u64, now: Now) {
         if self.next_expiry.is_none_or(|next| expiry < next) {
             self.next_expiry = Some(expiry);
             let wait = Duration::from_millis(expiry.saturating_sub(now.wall));
@@ -134,8 +141,7 @@ impl Member {
         if self.outbox.messages < cx.config.outbox_messages && self.outbox.bytes + body <= cx.config.outbox_bytes {
             return Ok(());
         }
-        self.outbox.was_full = true;
-        Err(SendError::OutboxFull { messages: self.outbox.messages, bytes: self.outbox.bytes })
+        Err(self.outbox.refuse_more())
     }
 
     /// Hands a message to its peer's lane.
@@ -203,12 +209,17 @@ impl Member {
 
     /// Accounts for messages that came to an end, and reports them.
     pub(super) fn settle(&mut self, cx: &mut Shared, settled: Vec<Settled>) {
-        for (token, state, cost) in settled {
+        for settled in settled {
+            let is_of_body = self.bodies.note_settled(&settled);
+            let (token, state, cost) = settled;
+            if Bodies::owner(token).is_some() {
+                continue;
+            }
             if cost > 0 && token != UNTRACKED {
                 self.outbox.bytes -= cost;
                 self.outbox.messages -= 1;
             }
-            if token != UNTRACKED {
+            if token != UNTRACKED && !is_of_body {
                 self.note_request_settled(cx, token, &state);
                 cx.emit(Event::Receipt { token, state });
             }
@@ -226,7 +237,9 @@ impl Member {
     /// Tokens of sent messages that their receivers aren't known to have, nor the switchboard to keep.
     pub(super) fn undelivered(&self) -> Vec<Token> {
         let lanes = self.peers.values().flat_map(|peer| &peer.send);
-        lanes.flat_map(|lane| lane.undelivered()).filter(|token| *token != UNTRACKED).collect()
+        let whole =
+            lanes.flat_map(|lane| lane.undelivered()).filter(|token| *token != UNTRACKED && Bodies::owner(*token).is_none());
+        whole.chain(self.bodies.unsent()).collect()
     }
 
     /// What waits for its first frame, by lane, in messages and bytes, and how many messages are sent and not confirmed.

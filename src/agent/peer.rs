@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::limits::{CALLS_MAX, RECEIPT_DELAY, RESEND_MAX, RESEND_MIN, SESSION_LIFE, SESSIONS_PER_PEER};
 use super::link::Origin;
+use super::message::CreditClass;
 use super::pace::Pace;
 use super::parking::Parking;
 use super::runs::EndedRun;
 use super::section::{self, put_credit, put_goodbye, put_heartbeat, put_probe, put_receipt};
-use super::transport::{Grants, ReceiveLane, SendLane, Settled};
+use super::transport::{GRANTED_CLASSES, Grants, ReceiveLane, SendLane, Settled};
 use crate::crypto::{FrameBuilder, Initiation, Session};
 use crate::proto::{AgentId, DataFrame, Label, Lane, MessageId, Now, RunId, SessionId};
 
@@ -103,7 +104,7 @@ impl Peer {
             failed_openings: 0,
             open_not_before: Duration::ZERO,
             hold_until: Duration::ZERO,
-            send: std::array::from_fn(|_| SendLane::starting_at(first)),
+            send: Lane::ALL.map(|lane| SendLane::new(lane, first)),
             receive: Default::default(),
             pace: Default::default(),
             in_ring: Default::default(),
@@ -226,7 +227,7 @@ impl Peer {
             return;
         }
         for lane in &Lane::ALL[1..] {
-            for class in 0..3 {
+            for class in 0..GRANTED_CLASSES {
                 let (messages, bytes) = grants.of(*lane, class);
                 self.send[lane.index()].handle_credit(class, messages, bytes);
             }
@@ -363,7 +364,7 @@ impl Peer {
                 }
             }
             if (self.due.credits[at] || self.due.all_credits) && lane != Lane::Control {
-                if room >= 3 * section::CREDIT_LEN {
+                if room >= CreditClass::ALL.len() * section::CREDIT_LEN {
                     for credit in self.receive[at].credits(lane, self.due.all_credits) {
                         put_credit(builder.buffer(), &credit);
                         room -= section::CREDIT_LEN;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::config::SkillOffer;
 use super::event::{CallRequest, Content, Event, Outgoing, PeerView, Token};
 use super::member::{Member, Shared};
 use super::message::Refusal;
-use super::{Agent, Health, InviteTerms, SendError, Stage, roster};
+use super::{Agent, BodyError, BodySource, Head, Health, InviteTerms, SendError, Stage, Taken, roster};
 use crate::crypto::Ticket;
 use crate::proto::{AgentId, Lane, MessageId, Now, ThreadId};
 
@@ -27,6 +29,61 @@ impl Agent {
     pub fn send(&mut self, outgoing: Outgoing, now: Now) -> Result<(Token, MessageId), SendError> {
         let (member, cx) = self.member()?;
         member.send(cx, outgoing, now)
+    }
+
+    /// Announces a large body: `outgoing` without its content, which `head` and `source` are. Returns the token of its receipt, which also names
+    /// the body, and the id of its message.
+    ///
+    /// # Errors
+    /// See [`SendError`]; nothing was queued. `OutboxFull`: too many bodies to this peer are open.
+    pub fn send_body(
+        &mut self,
+        outgoing: Outgoing,
+        head: &Head,
+        source: BodySource,
+        now: Now,
+    ) -> Result<(Token, MessageId), SendError> {
+        let (member, cx) = self.member()?;
+        member.send_body(cx, outgoing, head, source, now)
+    }
+
+    /// Gives what [`Event::BodyWanted`] asked for, or a part of it from its beginning on. What wasn't asked for is not looked at.
+    ///
+    /// # Errors
+    /// [`SendError::NotOpen`]: nobody wants more of it. [`SendError::BodyTooLarge`]: it is more than was announced, or than a body may have;
+    /// [`SendError::Invalid`]: more than was asked for.
+    pub fn feed_body(&mut self, body: Token, offset: u64, piece: Bytes, now: Now) -> Result<(), SendError> {
+        let (member, cx) = self.member()?;
+        member.feed_body(cx, body, offset, piece, now)
+    }
+
+    /// The source of a body has no more than what was given. If more was announced, the body is given up.
+    pub fn finish_body(&mut self, body: Token, now: Now) {
+        if let Ok((member, cx)) = self.member() {
+            member.finish_body(cx, body, now);
+        }
+    }
+
+    /// A body that isn't sent yet will not be. Its receiver is told why.
+    pub fn give_up_body(&mut self, body: Token, why: &str, now: Now) {
+        if let Ok((member, cx)) = self.member() {
+            member.give_up_body(cx, body, why, now);
+        }
+    }
+
+    /// Takes the next part of a body that comes in; the token is that of its message.
+    pub fn take_part(&mut self, body: Token, now: Now) -> Taken {
+        match self.member() {
+            Ok((member, cx)) => member.take_part(cx, body, now),
+            Err(_) => Taken::Failed(BodyError::SenderGone),
+        }
+    }
+
+    /// The application doesn't read on in a body that comes in. What it hasn't read is refused.
+    pub fn release_body(&mut self, body: Token, refusal: &Refusal, now: Now) {
+        if let Ok((member, cx)) = self.member() {
+            member.release_body(cx, body, refusal, now);
+        }
     }
 
     /// Starts a call to a skill, or a request to a peer. It ends with `Answered` or `CallFailed`, or by `cancel`.

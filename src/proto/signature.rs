@@ -51,6 +51,27 @@ pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
     context.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }
 
+/// SHA-256 over what comes piece by piece.
+pub struct Hasher(digest::Context);
+
+impl Hasher {
+    /// Begins with nothing.
+    #[allow(clippy::new_without_default, reason = "a hash has no default")]
+    pub fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Adds a piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Returns the hash of all pieces.
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes")
+    }
+}
+
 fn signed_bytes(purpose: &str, parts: &[&[u8]]) -> Vec<u8> {
     [&[DOMAIN, purpose.as_bytes(), &[0]], parts].concat().concat()
 }

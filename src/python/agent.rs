@@ -18,6 +18,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use super::arguments::{
     Skill, addresses, config, content, encode_headers, fixed, lane_of, message_id, offer_of, peer_id, seconds, seed, thread_id,
 };
+use super::bodies::Bodies;
 use super::errors::Error;
 use super::events::{Desk, Queue};
 use super::identity::IdentityFile;
@@ -153,6 +154,12 @@ impl Agent {
     #[getter]
     fn wake_fd(&self) -> i32 {
         self.queue.descriptor()
+    }
+
+    /// Its large bodies.
+    #[getter]
+    fn bodies(&self) -> Bodies {
+        Bodies::new(&self.client)
     }
 
     /// Has `callback` called on a thread of its own each time that the first event is queued.

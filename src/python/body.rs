@@ -81,6 +81,7 @@ pub(super) fn decode<'py>(py: Python<'py>, content_type: ContentType, data: &[u8
             Err(error) => Err(DecodeError { what: "text that isn't UTF-8", offset: error.valid_up_to() }),
         },
         ContentType::MessagePack => super::unpack::unpack(py, data),
+        ContentType::Large => Err(DecodeError { what: "a large body where there can be none", offset: 0 }),
         ContentType::Unknown(_) => Err(DecodeError { what: "a body of unknown content type", offset: 0 }),
     }
 }

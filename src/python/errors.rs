@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyModule};
 use super::body::{DecodeError, EncodeError};
 use crate::agent::admission::InviteError;
 use crate::agent::{
-    AdmissionError, Burnt, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, ResumeError, SendError,
+    AdmissionError, BodyError, Burnt, CallError, CloseReason, ConnectFailure, LinkError, RefusalCode, ResumeError, SendError,
 };
 use crate::crypto::InvitedError;
 use crate::net;
@@ -47,6 +47,8 @@ pub(super) enum Error {
     Net(net::Error),
     /// An agent file can be read, and doesn't make this agent a member.
     Resume { path: PathBuf, error: ResumeError },
+    /// A large body that came in isn't whole.
+    Body(BodyError),
     /// A call ended without an answer.
     Call(CallError),
     /// The agent ended by itself.
@@ -110,6 +112,7 @@ impl Face {
             Error::Link(error) => Self::of_link_error(error),
             Error::Net(error) => Self::of_net_error(error),
             Error::Resume { path, error } => Self::of_resume_error(path, error),
+            Error::Body(error) => Self::of_body_error(error),
             Error::Call(error) => Self::of_call_error(error),
             Error::Closed(CloseReason::Admission(error)) => Self::of_admission_error(error),
             Error::Closed(CloseReason::Replaced) => Self::new("LinkReplaced", ""),
@@ -215,6 +218,19 @@ impl Face {
             AdmissionError::Refused(_) => Self::new("InviteError", error),
             AdmissionError::Forged => Self::new("AuthenticationFailed", error),
             AdmissionError::Link(error) => Self::of_link_error(error),
+        }
+    }
+
+    fn of_body_error(error: &BodyError) -> Self {
+        match error {
+            BodyError::GivenUp(_)
+            | BodyError::SenderRestarted
+            | BodyError::SenderGone
+            | BodyError::Expired
+            | BodyError::Stalled(_) => Self::new("BodyLost", error),
+            BodyError::WrongLength { .. } | BodyError::WrongDigest | BodyError::TooLong { .. } | BodyError::Malformed => {
+                Self::new("BodyDamaged", error)
+            }
         }
     }
 
@@ -363,6 +379,17 @@ fn samples() -> Vec<Error> {
         SendError::Invalid(text()),
         SendError::Closed,
     ];
+    let bodies = [
+        BodyError::GivenUp(text()),
+        BodyError::SenderRestarted,
+        BodyError::SenderGone,
+        BodyError::Expired,
+        BodyError::Stalled(time),
+        BodyError::WrongLength { expected: 1, got: 2 },
+        BodyError::WrongDigest,
+        BodyError::TooLong { limit: 1 },
+        BodyError::Malformed,
+    ];
     let calls = [
         CallError::PeerGone(peer),
         CallError::Lapsed { peer, silent: time },
@@ -426,6 +453,7 @@ fn samples() -> Vec<Error> {
     let links = links.into_iter().chain(connects).chain(rejections);
     (plain.into_iter())
         .chain(sends.map(Error::from))
+        .chain(bodies.map(Error::Body))
         .chain(calls.into_iter().chain(refusals).map(Error::from))
         .chain(links.map(Error::from))
         .chain(nets.into_iter().chain(proxies).map(Error::from))

@@ -5,6 +5,7 @@
 
 mod agent;
 mod arguments;
+mod bodies;
 mod body;
 mod errors;
 mod events;
@@ -33,8 +34,9 @@ mod _core {
 
     #[pymodule_export]
     use super::{
-        agent::Agent, decode_body, encode_body, errors::_error_samples, identity::IdentityFile, identity::identity_info,
-        invite_info, new_key, peer::PeerInfo, probe::probe, receipt::Receipt, runtime_alive, switchboard::Switchboard,
+        agent::Agent, bodies::Bodies, decode_body, encode_body, errors::_error_samples, identity::IdentityFile,
+        identity::identity_info, invite_info, new_key, peer::PeerInfo, probe::probe, receipt::Receipt, runtime_alive,
+        switchboard::Switchboard,
     };
 
     #[pymodule_init]

@@ -8,7 +8,7 @@ use super::body::{self, DecodeError};
 use super::errors::Error;
 use super::events::Notice;
 use super::peer::PeerInfo;
-use crate::agent::{Event, Incoming, Token};
+use crate::agent::{ContentType, Event, Head, Incoming, Token};
 use crate::proto::{AgentId, ThreadId};
 
 macro_rules! kinds {
@@ -44,16 +44,25 @@ kinds! {
     BURNT = 19,
     NOT_SAVED = 20,
     LOOP_STOPPED = 21,
+    BODY_WANTED = 22,
+    BODY_OVER = 23,
+    BODY_MOVED = 24,
+    BODY_ARRIVED = 25,
 }
 
 /// The message may have been handed to an earlier run of this agent.
 const FLAG_MAYBE_REPEATED: u8 = 0x01;
 /// The sender waits until the message is handled.
 const FLAG_WANTS_DONE: u8 = 0x02;
+/// The body is large, and follows.
+const FLAG_LARGE: u8 = 0x04;
 
 pub(super) fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FLAG_MAYBE_REPEATED", FLAG_MAYBE_REPEATED)?;
     module.add("FLAG_WANTS_DONE", FLAG_WANTS_DONE)?;
+    module.add("FLAG_LARGE", FLAG_LARGE)?;
+    module.add("BODY_MAX", crate::agent::limits::BODY_MAX)?;
+    module.add("LARGE_BODY_MAX", crate::agent::limits::LARGE_BODY_MAX)?;
     KINDS.iter().try_for_each(|(name, value)| module.add(*name, *value))
 }
 
@@ -127,6 +136,10 @@ impl<'py> Tuples<'py> {
                 (kind::LOOP_STOPPED, self.peer_id(peer), self.thread(thread), here).into_pyobject(py).map(Some)
             }
             Event::Space => (kind::SPACE,).into_pyobject(py).map(Some),
+            Event::BodyWanted { body, offset, room } => (kind::BODY_WANTED, body, offset, room).into_pyobject(py).map(Some),
+            Event::BodyOver { body } => (kind::BODY_OVER, body).into_pyobject(py).map(Some),
+            Event::BodyMoved { body, confirmed } => (kind::BODY_MOVED, body, confirmed).into_pyobject(py).map(Some),
+            Event::BodyArrived { body, received } => (kind::BODY_ARRIVED, body, received).into_pyobject(py).map(Some),
             Event::NotSaved { error } => (kind::NOT_SAVED, error).into_pyobject(py).map(Some),
             // The desk makes notices of these.
             Event::Linked { .. }
@@ -139,7 +152,11 @@ impl<'py> Tuples<'py> {
     }
 
     fn message(&mut self, incoming: &Incoming) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        match self.contents(incoming) {
+        let contents = match incoming.content.content_type {
+            ContentType::Large => self.head(incoming),
+            _ => self.contents(incoming),
+        };
+        match contents {
             Ok((body, headers)) => PyTuple::new(self.py, self.delivery(kind::MESSAGE, incoming, body, headers)?).map(Some),
             Err(error) => {
                 self.unreadable.push(Unreadable::Message { token: incoming.token, error });
@@ -170,8 +187,11 @@ impl<'py> Tuples<'py> {
         body: Object<'py>,
         headers: Object<'py>,
     ) -> PyResult<[Object<'py>; 13]> {
-        let flags =
-            if incoming.maybe_repeated { FLAG_MAYBE_REPEATED } else { 0 } | if incoming.wants_done { FLAG_WANTS_DONE } else { 0 };
+        // Of a large body only its end says whether the sender waits until it is handled.
+        let is_large = incoming.content.content_type == ContentType::Large;
+        let flags = if incoming.maybe_repeated { FLAG_MAYBE_REPEATED } else { 0 }
+            | if incoming.wants_done || is_large { FLAG_WANTS_DONE } else { 0 }
+            | if is_large { FLAG_LARGE } else { 0 };
         Ok([
             self.object(kind)?,
             self.object(incoming.token)?,
@@ -229,11 +249,22 @@ impl<'py> Tuples<'py> {
 
     fn contents(&self, incoming: &Incoming) -> Result<(Object<'py>, Object<'py>), DecodeError> {
         let body = body::decode(self.py, incoming.content.content_type, &incoming.content.bytes)?;
-        let headers = match &incoming.headers[..] {
-            [] => self.py.None().into_bound(self.py),
-            headers => body::decode_headers(self.py, headers)?,
-        };
-        Ok((body, headers))
+        Ok((body, self.headers(incoming)?))
+    }
+
+    /// What is known of a large body: form, length, name.
+    fn head(&self, incoming: &Incoming) -> Result<(Object<'py>, Object<'py>), DecodeError> {
+        let unreadable = DecodeError { what: "the head of a large body that can't be read", offset: 0 };
+        let Ok(Head { form, length, name }) = Head::decode(&incoming.content.bytes) else { return Err(unreadable) };
+        let head = (form as u8, length, name).into_pyobject(self.py).map_err(|_| unreadable)?;
+        Ok((head.into_any(), self.headers(incoming)?))
+    }
+
+    fn headers(&self, incoming: &Incoming) -> Result<Object<'py>, DecodeError> {
+        match &incoming.headers[..] {
+            [] => Ok(self.py.None().into_bound(self.py)),
+            headers => body::decode_headers(self.py, headers),
+        }
     }
 
     fn peer_id(&mut self, id: AgentId) -> Bound<'py, PyBytes> {

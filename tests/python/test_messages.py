@@ -366,3 +366,19 @@ async def test_a_message_expires_in_its_time() -> None:
         assert time.monotonic() - began < 10
         assert receipts[0].state == "delivered"
         assert receipts[-1].state == "expired"
+
+
+async def test_what_waited_too_long_for_its_program_is_not_handed_over() -> None:
+    async with pair() as (host, worker):
+        late = await host.send(worker.name, "late", ttl=0.3, until="done")
+        await until(lambda: worker.health()["inbox"] == 1)
+        with pytest.raises(a2alinker.Expired):
+            await late.done()
+        question = host.request(worker.name, "late, too", ttl=0.2)
+        await until(lambda: worker.health()["inbox"] == 2)
+        await asyncio.sleep(0.3)
+        await host.send(worker.name, "in time")
+        assert (await next_message(worker)).body == "in time"
+        assert late.state == "expired"
+        with pytest.raises(a2alinker.Expired):
+            await question

@@ -5,6 +5,7 @@
 //! into the queue with [`World::at`].
 
 mod applications;
+mod bodies;
 mod files;
 mod hostile;
 mod pairing;
@@ -26,6 +27,7 @@ use super::history::{History, Uid, What, Who};
 use super::network::{Crossing, Fate, Line, Relay, Wire};
 
 pub use applications::{CallPlan, SendPlan};
+pub use bodies::{Got, Reader, Sent, Source};
 pub use hostile::Hostile;
 pub use pairing::CODE_TTL;
 pub use wires::Notice;
@@ -131,6 +133,10 @@ pub struct World {
     pub burnt: BTreeMap<(Who, Token), Burnt>,
     /// How the switchboard is set up the next time that it starts.
     pub board: switchboard::Config,
+    /// Large bodies that were sent and that came in, and what applications do with them.
+    pub sent_bodies: Vec<Sent>,
+    pub got_bodies: Vec<Got>,
+    pub readers: BTreeMap<Who, Reader>,
     switchboard: Switchboard,
     /// While it is down, nobody can connect.
     switchboard_up: bool,
@@ -169,6 +175,9 @@ impl World {
             codes: BTreeMap::new(),
             burnt: BTreeMap::new(),
             board: switchboard::Config::default(),
+            sent_bodies: Vec::new(),
+            got_bodies: Vec::new(),
+            readers: BTreeMap::new(),
             switchboard: Switchboard::new(switchboard::Config::default(), start),
             switchboard_up: true,
             switchboard_timer: None,

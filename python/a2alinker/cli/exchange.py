@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 from typing import Any
 
+from ..bodies import File
 from . import exits, values
 from .agents import member, run, somebody, somebody_who_can
 from .messages import show
 from .output import Output, shown
+from .progress import Bar
 
 
 def send(options: argparse.Namespace, output: Output) -> int:
@@ -18,7 +21,7 @@ def send(options: argparse.Namespace, output: Output) -> int:
     if options.json_body is not None:
         body: Any = values.json_of(options.json_body)
     elif options.file is not None:
-        body = values.file_bytes(options.file)
+        body = values.stdin_blocks() if options.file == "-" else File(options.file)
     elif options.text is not None:
         body = values.stdin_text() if options.text == "-" else options.text
     else:
@@ -30,13 +33,22 @@ async def _send(options: argparse.Namespace, output: Output, body: Any) -> int:
     async with member(options) as agent:
         await somebody(agent, options.to, options.wait)
         receipt = await agent.send(options.to, body, priority=options.priority, ttl=options.timeout, until=options.until)
+        if receipt.progress is not None:
+            with Bar(output, body.name if isinstance(body, File) else options.to) as bar:
+                async for _ in receipt:
+                    bar.update(receipt.progress)
         await (receipt.done() if options.until == "done" else receipt.delivered())
-        output.event({"state": receipt.state, "to": options.to, "id": receipt.message_id}, f"{receipt.state}: {options.to}")
+        record = {"state": receipt.state, "to": options.to, "id": receipt.message_id}
+        if receipt.progress is not None:
+            record["bytes"] = receipt.progress.bytes
+        output.event(record, f"{receipt.state}: {options.to}")
     return 0
 
 
 def recv(options: argparse.Namespace, output: Output) -> int:
     """Prints messages."""
+    if options.save_to is not None and not Path(options.save_to).is_dir():
+        raise exits.Stop(f"{options.save_to} is no folder to save files in", exits.USAGE, "argument")
     serving = asyncio.Event()
     return run(_recv(options, output, serving), serving=serving)
 
@@ -46,7 +58,7 @@ async def _recv(options: argparse.Namespace, output: Output, serving: asyncio.Ev
         output.talk(f"{agent.name} waits for messages. Ctrl-C ends it.")
         if options.count is None:
             serving.set()
-        shown = await show(agent, output, count=options.count, quiet=options.timeout)
+        shown = await show(agent, output, count=options.count, quiet=options.timeout, save_to=options.save_to)
     if shown < (options.count or 1):
         raise exits.Stop(f"there were {shown} messages, and then none for {options.timeout:g} s", exits.TIMED_OUT, "timed_out")
     return 0

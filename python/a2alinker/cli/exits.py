@@ -49,6 +49,7 @@ _BY_EXCEPTION: Final[tuple[tuple[type[Exception], int], ...]] = (
     (e.TimedOut, TIMED_OUT),
     (e.CallError, REFUSED),
     (e.Refused, REFUSED),
+    (e.BodySourceFailed, USAGE),
     (e.SecurityError, REFUSED),
 )
 

@@ -140,7 +140,7 @@ def _send(commands: Commands) -> None:
     body = command.add_mutually_exclusive_group()
     body.add_argument("text", metavar="TEXT", nargs="?", help="the message; - reads it from standard input")
     body.add_argument("--json-body", metavar="JSON", help="a JSON value instead; @FILE and - work too")
-    body.add_argument("--file", metavar="FILE", help="the bytes of a file instead; - for standard input")
+    body.add_argument("--file", metavar="FILE", help="a file instead, up to 1 GiB; - for standard input")
     command.add_argument(
         "--until-done", dest="until", action="store_const", const="done", default="delivered", help="wait until the receiver has handled it"
     )
@@ -152,6 +152,7 @@ def _send(commands: Commands) -> None:
 def _recv(commands: Commands) -> None:
     command = _command(commands, "recv", "exchange:recv", "print messages as they come", _member())
     command.add_argument("--count", metavar="N", type=_count, help="end after so many")
+    command.add_argument("--save-to", metavar="DIR", help="save files and streams in this folder, and print where they are")
     command.add_argument(
         "--timeout", metavar="S", type=_seconds, help="end when none came for so many seconds; a failure if there were too few"
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from .exits import USAGE, Stop
+
+BLOCK: Final = 256 * 1024  # bytes of standard input that are taken at once
 
 _NAMED: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _JSON_ONLY: Final = ("{", "[", '"')  # what begins so is a typing error if it isn't JSON
@@ -78,9 +81,7 @@ def file_text(path: str) -> str:
         raise Stop(f"{path} can't be read as text: {problem}", USAGE, "argument") from None
 
 
-def file_bytes(path: str) -> bytes:
-    """Returns the content of a file; `-` is standard input."""
-    try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as problem:
-        raise Stop(f"{path} can't be read: {problem}", USAGE, "argument") from None
+def stdin_blocks() -> Iterator[bytes]:
+    """Gives what comes on standard input, as it comes."""
+    while block := os.read(sys.stdin.fileno(), BLOCK):
+        yield block

@@ -53,7 +53,7 @@ fn a_header_with_every_field_is_pinned() {
 #[test]
 fn every_kind_has_its_code() {
     let known = (0..=u8::MAX).filter(|&code| !matches!(code.into(), MessageKind::Unknown(_)));
-    assert_eq!(known.collect::<Vec<_>>(), (1..=14).collect::<Vec<_>>());
+    assert_eq!(known.collect::<Vec<_>>(), (1..=17).collect::<Vec<_>>());
     for code in 0..=u8::MAX {
         assert_eq!(u8::from(MessageKind::from(code)), code);
         assert_eq!(u8::from(ContentType::from(code)), code);
@@ -62,13 +62,14 @@ fn every_kind_has_its_code() {
 }
 
 #[test]
-fn plain_messages_and_requests_have_credit_of_their_own() {
+fn plain_messages_requests_and_parts_have_credit_of_their_own() {
     let class_of = |code: u8| MessageKind::from(code).credit_class();
     assert_eq!(class_of(1), CreditClass::Plain);
     assert_eq!(class_of(2), CreditClass::Request);
-    assert!((3..=u8::MAX).all(|code| class_of(code) == CreditClass::Other));
+    assert_eq!(class_of(15), CreditClass::Part);
+    assert!((3..=u8::MAX).filter(|code| *code != 15).all(|code| class_of(code) == CreditClass::Other));
     assert!(CreditClass::ALL.iter().enumerate().all(|(index, class)| class.index() == index));
-    assert!(CreditClass::try_from(3).is_err());
+    assert!(CreditClass::try_from(4).is_err());
 }
 
 #[test]

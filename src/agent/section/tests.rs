@@ -280,7 +280,7 @@ fn a_lane_or_class_that_does_not_exist_is_refused() {
     assert!(!with_byte(5, 0, put_receipt));
     assert!(with_byte(5, 5, put_credit));
     assert!(with_byte(5, 0, put_credit), "control needs no credit");
-    assert!(with_byte(6, 3, put_credit));
+    assert!(with_byte(6, 4, put_credit));
     assert!(!with_byte(6, 2, put_credit));
 }
 

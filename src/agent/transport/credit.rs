@@ -9,8 +9,11 @@ pub const INITIAL_MESSAGES: u64 = 32;
 /// Before the first grant a sender may have this many bytes under way, in each lane and class.
 pub const INITIAL_BYTES: u64 = 65_536;
 
-/// How many classes of credit there are: plain messages, requests, everything else.
-pub const CLASSES: usize = 3;
+/// How many classes of credit there are: plain messages, requests, everything else, parts of large bodies.
+pub const CLASSES: usize = 4;
+
+/// The classes that opener and answer grant something in. Parts begin with the initial credit: their first grant follows the first of them.
+pub const GRANTED_CLASSES: usize = 3;
 
 /// What a message costs its sender, to be given back when it no longer takes the receiver's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +49,12 @@ impl Room {
 
 /// The first grants as opener and answer carry them: lanes 1 to 4, classes 0 to 2, each `u32 messages, u32 bytes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grants([[(u32, u32); CLASSES]; 4]);
+pub struct Grants([[(u32, u32); GRANTED_CLASSES]; 4]);
 
 impl Grants {
     /// What every agent grants a run that it meets.
     pub fn first() -> Self {
-        Self([[(CREDIT_WINDOW_MESSAGES, CREDIT_WINDOW_BYTES); CLASSES]; 4])
+        Self([[(CREDIT_WINDOW_MESSAGES, CREDIT_WINDOW_BYTES); GRANTED_CLASSES]; 4])
     }
 
     /// Messages and bytes for a lane and class; nothing for the control lane, which needs none.
@@ -77,7 +80,7 @@ impl Grants {
 
     /// Reads what `encode` wrote; every value is a possible one.
     pub fn decode(bytes: &[u8; 96]) -> Self {
-        let mut grants = [[(0, 0); CLASSES]; 4];
+        let mut grants = [[(0, 0); GRANTED_CLASSES]; 4];
         for (slot, grant) in bytes.chunks_exact(8).zip(grants.iter_mut().flatten()) {
             let word = |at: usize| u32::from_be_bytes([slot[at], slot[at + 1], slot[at + 2], slot[at + 3]]);
             *grant = (word(0), word(4));
@@ -134,6 +137,16 @@ impl Default for ReceiveCredit {
 }
 
 impl ReceiveCredit {
+    /// Of a class in which nothing was granted yet.
+    pub fn initial() -> Self {
+        Self { granted: (INITIAL_MESSAGES, INITIAL_BYTES), ..Self::default() }
+    }
+
+    /// Whether only the initial credit was granted.
+    pub fn is_initial(&self) -> bool {
+        self.granted == (INITIAL_MESSAGES, INITIAL_BYTES)
+    }
+
     /// Whether a sender that keeps to its credit may send a message of this size.
     pub fn admits(&self, bytes: u64) -> bool {
         self.received.0 < self.granted.0 && self.received.1 + bytes <= self.granted.1

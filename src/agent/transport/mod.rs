@@ -15,6 +15,6 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-pub(super) use credit::{Cost, Grants, Room};
+pub(super) use credit::{Cost, GRANTED_CLASSES, Grants, Room};
 pub(super) use receive::{HandedOver, ReceiveLane};
 pub(super) use send::{Built, Hint, Outbound, SendLane, Settled};

@@ -69,7 +69,7 @@ impl HandedOver {
 }
 
 /// Call `handle_message` and `handle_chunk` for what comes in; then the application's `done` and `refuse`, and `receipt`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReceiveLane {
     got: Numbers,
     /// In memory, but the message before it in its thread is missing.
@@ -83,6 +83,23 @@ pub struct ReceiveLane {
     credit: [ReceiveCredit; CLASSES],
     /// The sender's run has ended, and counts no credit any more.
     is_retired: bool,
+}
+
+impl Default for ReceiveLane {
+    fn default() -> Self {
+        let mut credit: [ReceiveCredit; CLASSES] = Default::default();
+        credit[CreditClass::Part.index()] = ReceiveCredit::initial();
+        Self {
+            got: Numbers::default(),
+            held: BTreeMap::new(),
+            heirs: BTreeSet::new(),
+            partial: BTreeMap::new(),
+            waits: BTreeSet::new(),
+            outcomes: Outcomes::default(),
+            credit,
+            is_retired: false,
+        }
+    }
 }
 
 /// A long message of which some parts are there, in any order.
@@ -409,6 +426,11 @@ impl ReceiveLane {
     /// A message no longer takes memory. True when the sender should be told.
     pub fn give_back(&mut self, cost: Cost) -> bool {
         self.credit[cost.class.index()].give_back(cost.bytes)
+    }
+
+    /// Whether the sender hasn't been told yet what it may send in this class: parts begin with the initial credit.
+    pub fn owes_first_grant(&self, class: CreditClass) -> bool {
+        self.credit[class.index()].is_initial()
     }
 
     /// Renews the grants of those classes where it is worth a section, or of all.

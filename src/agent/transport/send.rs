@@ -12,10 +12,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::credit::{CLASSES, SendCredit};
 use crate::agent::event::{ReceiptState, Token};
+use crate::agent::flight::{Flight, Start};
 use crate::agent::limits::CREDIT_WINDOW_MESSAGES;
-use crate::agent::message::{CreditClass, Lost, MessageHeader, MessageKind};
+use crate::agent::message::{ContentType, CreditClass, Lost, MessageHeader, MessageKind};
 use crate::agent::section::{CHUNK_LIMIT, MESSAGE_OVERHEAD, MESSAGES_OVERHEAD, MessagesWriter, Receipt, put_chunk};
-use crate::proto::{MessageId, ThreadId};
+use crate::proto::{Lane, MessageId, ThreadId};
 
 /// Gaps that are kept for a receiver. Chosen: one for each message of a credit window.
 const GAPS: usize = CREDIT_WINDOW_MESSAGES as usize;
@@ -115,6 +116,7 @@ pub struct SendLane {
     progress_at: Duration,
     progress_sent_at: Duration,
     credit: [SendCredit; CLASSES],
+    flight: Flight,
     starved: bool,
     parking: parked::Parking,
 }
@@ -129,6 +131,8 @@ struct Entry {
     repeated: bool,
     /// The switchboard keeps it: it goes again only if its receiver stays silent once it is there.
     accepted: bool,
+    /// It counts for what may be under way.
+    flight: Option<Start>,
 }
 
 /// A long message that is being cut up, and how far.
@@ -142,8 +146,8 @@ struct Chunking {
 
 impl SendLane {
     /// A lane whose first number is this one.
-    pub fn starting_at(number: u64) -> Self {
-        Self { first: number, delivered_below: number, ..Self::default() }
+    pub fn new(lane: Lane, first: u64) -> Self {
+        Self { first, delivered_below: first, flight: Flight::new(lane == Lane::Bulk), ..Self::default() }
     }
 
     /// Takes a message to send.
@@ -295,8 +299,9 @@ impl SendLane {
             if !message.is_cancel() {
                 self.credit[class].take(cost as u64);
             }
+            let flight = self.counts(&message).then(|| self.flight.start(cost as u64, now));
             let number = self.next();
-            let message = self.number(message, number, now);
+            let message = self.number(message, number, flight, now);
             if cost > CHUNK_LIMIT {
                 let message = message.clone();
                 self.start_chunks(number, &message);
@@ -325,7 +330,10 @@ impl SendLane {
                 .header
                 .thread
                 .is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.place));
-            if !(message.is_cancel() || self.credit[class].covers(message.cost() as u64)) || !in_order {
+            let cost = message.cost() as u64;
+            let is_covered = message.is_cancel() || self.credit[class].covers(cost);
+            let may_go = is_covered && (!self.counts(message) || self.flight.admits(cost));
+            if !may_go || !in_order {
                 blocked = true;
             } else if best.is_none_or(|(place, _)| message.place < place) {
                 best = Some((message.place, class));
@@ -333,6 +341,11 @@ impl SendLane {
         }
         self.starved = blocked && best.is_none();
         best.map(|(_, class)| class)
+    }
+
+    /// Whether a message counts for what may be under way.
+    fn counts(&self, message: &Outbound) -> bool {
+        self.flight.counts_all() || message.header.kind == MessageKind::Part
     }
 
     fn take_waiting(&mut self, class: usize) -> Option<Outbound> {
@@ -352,19 +365,24 @@ impl SendLane {
     }
 
     /// Gives the message its number and its place in its thread.
-    fn number(&mut self, mut message: Outbound, number: u64, now: Duration) -> &Outbound {
+    fn number(&mut self, mut message: Outbound, number: u64, flight: Option<Start>, now: Duration) -> &Outbound {
         let last = message.order().and_then(|thread| self.last_in_thread.insert(thread, number));
         // What the receiver is known to have needs no waiting for: everything below is in its memory, in order.
         message.header.after = match last {
             Some(last) if last >= self.delivered_below => u32::try_from(number - last).unwrap_or(0),
             _ => 0,
         };
+        // The first part of a large body waits for its head, which is of another thread.
+        if message.header.content_type == ContentType::Large {
+            self.last_in_thread.insert(ThreadId::from_bytes(*message.header.id.as_bytes()), number);
+        }
         self.entries.push_back(Entry {
             message: Some(message),
             delivered: false,
             sent_at: now,
             repeated: false,
             accepted: false,
+            flight,
         });
         self.entries.back().and_then(|entry| entry.message.as_ref()).expect("pushed on the line above")
     }
@@ -415,6 +433,11 @@ impl SendLane {
         if let Some(message) = &mut entry.message {
             message.hint = None;
         }
+        if let Some(start) = entry.flight.take() {
+            self.flight.land(start, !repeated, now);
+            self.starved = false;
+        }
+        let entry = self.entry(number)?;
         let (is_gap, wants_done, token) =
             entry.message.as_ref().map(|message| (message.is_gap(), message.wants_done(), message.token))?;
         self.progress_at = now;
@@ -431,6 +454,10 @@ impl SendLane {
 
     fn settle(&mut self, number: u64, state: ReceiptState, settled: &mut Vec<Settled>) {
         let Some(message) = self.entry(number).and_then(|entry| entry.message.take()) else { return };
+        if let Some(start) = self.entry(number).and_then(|entry| entry.flight.take()) {
+            self.flight.land(start, false, Duration::ZERO);
+            self.starved = false;
+        }
         self.resend.remove(&number);
         self.forget_holes(number);
         if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
@@ -569,13 +596,27 @@ impl SendLane {
                 return true;
             }
         }
-        let found = (self.first..)
-            .zip(&self.entries)
-            .find(|(_, entry)| entry.is_under_way() && entry.message.as_ref().is_some_and(|message| message.token == token));
+        let found = (self.first..).zip(&self.entries).find(|(_, entry)| {
+            entry.is_under_way() && entry.message.as_ref().is_some_and(|message| message.token == token && !message.is_gap())
+        });
         let Some(number) = found.map(|(number, _)| number) else { return false };
         self.give_up(number, None, ReceiptState::Failed, settled);
         self.pop_settled();
         true
+    }
+
+    /// Takes back all messages of this token, also those that the receiver has and hasn't handled. Returns what each had cost.
+    pub fn withdraw_all(&mut self, token: Token) -> Vec<usize> {
+        let mut settled = Vec::new();
+        while self.withdraw(token, &mut settled) {}
+        let is_left = |entry: &Entry| entry.message.as_ref().is_some_and(|message| message.token == token && !message.is_gap());
+        let left: Vec<u64> =
+            (self.first..).zip(&self.entries).filter(|(_, entry)| is_left(entry)).map(|(number, _)| number).collect();
+        for number in left {
+            self.settle(number, ReceiptState::Failed, &mut settled);
+        }
+        self.pop_settled();
+        settled.into_iter().map(|(_, _, cost)| cost).collect()
     }
 
     /// Puts a gap in the place of a message, or just settles it when the receiver has it already.
@@ -606,6 +647,7 @@ impl SendLane {
         self.last_in_thread.clear();
         self.credit = Default::default();
         self.starved = false;
+        self.flight.restart();
         self.parking.restart();
         self.progress_at = Duration::ZERO;
         self.progress_sent_at = Duration::ZERO;
@@ -619,6 +661,7 @@ impl SendLane {
         while let Some((number, entry)) = unsettled.next() {
             entry.delivered = false;
             entry.repeated = true;
+            entry.flight = None;
             if let Some(message) = &mut entry.message {
                 let last = message.order().and_then(|thread| self.last_in_thread.insert(thread, number));
                 message.header.after = last.map_or(0, |last| u32::try_from(number - last).unwrap_or(0));
@@ -646,7 +689,9 @@ impl SendLane {
         let waiting = std::mem::take(&mut self.waiting).into_iter().flatten();
         let under_way = self.entries.drain(..).filter_map(|entry| entry.message).filter(|message| !message.is_gap());
         settled.extend(under_way.chain(waiting).map(|message| (message.token, ReceiptState::Failed, message.cost())));
-        *self = Self::starting_at(next);
+        let mut flight = std::mem::take(&mut self.flight);
+        flight.restart();
+        *self = Self { first: next, delivered_below: next, flight, ..Self::default() };
     }
 
     /// Tokens of everything that the receiver isn't known to have, nor the switchboard to keep for it.

@@ -276,7 +276,7 @@ class Agent:
         peer.clock_offset = self.now() - greeting.wall
         grants = iter(greeting.grants)
         for lane in list(Lane)[1:]:
-            for accounts in range(delivery.CLASSES):
+            for accounts in range(delivery.GRANTED):
                 peer.sending[lane].handle_credit(Credit(lane, accounts, *next(grants)))
         return peer
 

@@ -11,7 +11,8 @@ from independent.codec import Malformed, Reader
 from independent.message import FREE, WANTS_DONE, Kind, Message
 from independent.section import CHUNK, Chunk, Credit, Messages, Range, Receipt, Section
 
-CLASSES = 3
+CLASSES = 4
+GRANTED = 3  # of these; parts of large bodies begin with the initial credit
 FIRST_GRANT = (32, 65_536)  # messages and bytes that may be under way before the peer said anything
 RANGES = 20  # of one kind in a receipt: a control frame has at most 1,020 bytes
 WINDOW = (256, 1 << 20)  # messages and bytes that this side takes in a lane and class beyond what is handled

@@ -20,13 +20,16 @@ class Kind(IntEnum):
     DEFINITION = 10
     TICKET_RECORD = 11
     ROSTER = 12
+    PART = 15
+    END = 16
+    TAKEN = 17
 
 
-NONE, BYTES, TEXT, MESSAGE_PACK = 0, 1, 2, 3
+NONE, BYTES, TEXT, MESSAGE_PACK, LARGE = 0, 1, 2, 3, 4
 REPLY_TO, THREAD, PROVENANCE, HEADERS, EXTENSIONS, SKILL = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 WANTS_DONE, MAYBE_REPEATED, FREE = 0x100, 0x200, 0x400
 
-PLAIN_CLASS, REQUEST_CLASS, OTHER_CLASS = 0, 1, 2
+PLAIN_CLASS, REQUEST_CLASS, OTHER_CLASS, PART_CLASS = 0, 1, 2, 3
 UNSUPPORTED, SKILL_UNKNOWN = 2, 5
 
 
@@ -51,7 +54,7 @@ class Message:
 
     @property
     def credit_class(self) -> int:
-        return {1: PLAIN_CLASS, 2: REQUEST_CLASS}.get(self.kind, OTHER_CLASS)
+        return {1: PLAIN_CLASS, 2: REQUEST_CLASS, 15: PART_CLASS}.get(self.kind, OTHER_CLASS)
 
     def encode(self) -> bytes:
         optional = (

@@ -53,7 +53,13 @@ class Inside:
                         self._numbers[message.sender.name].append(number)
                     case bytes(data):
                         self._bytes += len(data)
+                    case sync.IncomingBody() as body:
+                        threading.Thread(target=self._read, args=(body,), daemon=True).start()
                 self._came.notify_all()
+
+    def _read(self, body: sync.IncomingBody) -> None:
+        for block in body:
+            self._bytes += len(block)
 
     def _listen(self, events: sync.EventStream) -> None:
         for event in events:
@@ -109,6 +115,12 @@ class Inside:
         """Queues so many bytes as bulk, in pieces."""
         for _ in range(0, size, piece):
             self._agent.send(to, bytes(piece), priority="bulk")
+
+    def send_large(self, to: str, size: int, priority: Any = "normal") -> float:
+        """Sends a large body, and gives the seconds until it is delivered."""
+        begin = time.monotonic()
+        self._agent.send(to, bytes(size), priority=priority).delivered()
+        return time.monotonic() - begin
 
     def taken(self) -> int:
         """Gives the bytes that came."""

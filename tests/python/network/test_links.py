@@ -5,6 +5,8 @@
 import os
 import time
 
+import pytest
+
 from network import inside
 from network.inside import pair
 from network.namespaces import Network
@@ -12,6 +14,11 @@ from network.namespaces import Network
 # Seconds for which the link is cut: in `make test` just longer than it takes to give up the connection (10 s), in `make soak` a minute.
 CUT = float(os.environ.get("A2ALINKER_CUT", "12"))
 EACH_WAY = 200
+
+# A large body on a link of 10 Mbit/s, 50 MB in `make soak`.
+LARGE = int(os.environ.get("A2ALINKER_LARGE", "8000000"))
+LARGE_RATE = 10_000_000
+LARGE_URGENT_LIMIT = 0.3  # seconds, in the median; chosen: the queue of the link itself and a part of the body
 
 RATE = 1_000_000  # bits per second of the narrow link
 WATCHED = 8.0  # seconds of bulk
@@ -69,3 +76,31 @@ def test_urgent_overtakes_bulk_on_a_narrow_link(network: Network) -> None:
         assert busy[-1] < URGENT_LIMIT
         assert rate > 0.7 * RATE
         assert grown < 4 << 20
+
+
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+def test_urgent_overtakes_a_large_body(network: Network, side: str) -> None:
+    ends = ((network.nat_a, "wan"), (network.relay, "to-a")) if side == "sender" else ((network.nat_b, "wan"), (network.relay, "to-b"))
+    for space, device in ends:
+        space.run("tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{LARGE_RATE}bit", "burst", "32kb", "limit", "64kb")
+    with pair(network) as (a, b):
+        idle = sorted(a.do("echo", "b", size=256, priority="urgent") for _ in range(20))
+        memory = {name: agent.do("memory") for name, agent in (("a", a), ("b", b))}
+        sending = a.start("send_large", "b", LARGE)
+        while b.do("taken") < LARGE / 20:
+            time.sleep(0.05)
+        taken, begin, busy = b.do("taken"), time.monotonic(), []
+        while not sending.done() and b.do("taken") < LARGE * 0.9:
+            busy.append(a.do("echo", "b", size=256, priority="urgent"))
+            time.sleep(0.02)
+        rate = 8 * (b.do("taken") - taken) / (time.monotonic() - begin)
+        sending.result(inside.LIMIT + 8 * LARGE / LARGE_RATE)
+        grown = {name: (agent.do("memory") - memory[name]) >> 20 for name, agent in (("a", a), ("b", b))}
+        busy.sort()
+        print(
+            f"{side}: urgent round trip idle {idle[10] * 1000:.0f} ms; beside a large body median {busy[len(busy) // 2] * 1000:.0f} ms, "
+            f"p99 {busy[len(busy) * 99 // 100] * 1000:.0f} ms, worst {busy[-1] * 1000:.0f} ms of {len(busy)}; "
+            f"body {rate / 1e6:.2f} Mbit/s of {LARGE_RATE / 1e6:.0f}; grown by {grown} MiB"
+        )
+        assert busy[len(busy) // 2] < LARGE_URGENT_LIMIT
+        assert rate > 0.7 * LARGE_RATE

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use a2alinker::agent::{
-    CallRequest, CloseReason, Event, Incoming, Outgoing, ReceiptState, Refusal, RefusalCode, SendError, Token,
+    CallRequest, CloseReason, ContentType, Event, Incoming, Outgoing, ReceiptState, Refusal, RefusalCode, SendError, Token,
 };
 use a2alinker::proto::{Lane, ThreadId};
 
@@ -230,11 +230,18 @@ impl World {
                 self.note(|| format!("agent {who} hears that agent {peer} is {change:?}"));
                 self.seats[who].changes.push((peer, change));
             }
+            Event::Message(incoming) if incoming.content.content_type == ContentType::Large => self.handle_large(who, &incoming),
             Event::Message(incoming) => self.handle_message(who, &incoming),
             Event::Request(incoming) => self.handle_request(who, &incoming),
             Event::Cancelled { request } => self.handle_cancelled(who, request),
             Event::Gap { .. } => self.seats[who].gaps += 1,
-            Event::Receipt { token, state } => self.handle_receipt(who, token, &state),
+            Event::Receipt { token, state } => {
+                self.handle_body_receipt(who, token, &state);
+                self.handle_receipt(who, token, &state);
+            }
+            Event::BodyWanted { .. } | Event::BodyOver { .. } | Event::BodyMoved { .. } | Event::BodyArrived { .. } => {
+                self.handle_body_event(who, &event);
+            }
             Event::CallMoved { call, peer, attempt } => {
                 let (call, to) = (self.uid_of_call(who, call), self.who_by_id[&peer]);
                 self.history.add(at, who, What::Moved { call, to, attempt });

@@ -211,7 +211,7 @@ impl SendLane {
         message.header.free = true;
         message.give_hint(Hint::Unknown, settled);
         let number = self.next();
-        self.number(message, number, now);
+        self.number(message, number, None, now);
         let after = self.after_without_gaps(number);
         if let Some(Entry { message: Some(message), repeated, .. }) = self.entries.back_mut() {
             *repeated = true;
