@@ -97,7 +97,7 @@ impl Switchboard {
             self.parking.release_if_parked(holder, &entry);
         }
         let heard = stream.log.begin_replay().unwrap_or_else(|| member.view.heard());
-        member.view = swarm.resumed_view(heard);
+        member.view = swarm.resumed_view(&member.view, heard);
         swarm.hand_over(&member.mailboxes, was, id);
         member.strangers = 0;
         for stranger in swarm.strangers.values() {

@@ -104,7 +104,8 @@ pub(super) enum Seat {
 }
 
 impl Seat {
-    fn is_announced(self) -> bool {
+    /// Whether the others take the label for linked.
+    pub(super) fn is_announced(self) -> bool {
         !matches!(self, Self::Gone(_))
     }
 }
@@ -141,7 +142,7 @@ impl Swarm {
 
     /// Lets the others know that a link is lost.
     pub(super) fn announce_lost(&mut self, label: Label, life: Life) {
-        self.changes.record(label, Change::Whole);
+        self.changes.record(label, Change::Lost);
         self.members.insert(label, Seat::Gone(life));
     }
 
@@ -149,7 +150,8 @@ impl Swarm {
     pub(super) fn resume(&mut self, label: Label, link: LinkId) -> bool {
         let was_gone = matches!(self.members.insert(label, Seat::Linked(link)), Some(Seat::Gone(_)));
         if was_gone {
-            self.changes.record(label, Change::Whole);
+            let lost = self.changes.later(&label);
+            self.changes.record(label, Change::Resumed { lost });
         }
         was_gone
     }
@@ -217,14 +219,16 @@ impl Swarm {
 
     /// Returns the view of a link that has heard nothing yet.
     pub(super) fn new_view(&self) -> View {
-        View { heard: self.changes.next, walk: Some(Walk::default()) }
+        View { heard: self.changes.next, listed: u64::MAX, walk: Some(Walk::default()) }
     }
 
     /// Returns the view of a link that goes on, and has heard for certain all changes below `heard`, if that is known. It is given all labels
-    /// again: those whose links have gone on since then as resumed, the rest as having come.
-    pub(super) fn resumed_view(&self, heard: Option<u64>) -> View {
-        let whole_since = heard.filter(|heard| *heard >= self.changes.first_kept());
-        View { heard: self.changes.next, walk: Some(Walk { whole_since, ..Walk::default() }) }
+    /// again whose links have gone on since then, as resumed, and then hears all changes since then.
+    pub(super) fn resumed_view(&self, view: &View, heard: Option<u64>) -> View {
+        match heard.filter(|heard| *heard >= self.changes.first_kept()) {
+            Some(heard) => View { heard, listed: view.listed, walk: Some(Walk { whole_since: Some(heard), ..Walk::default() }) },
+            None => self.new_view(),
+        }
     }
 
     /// Returns the next Labels for a member, if there is news.
@@ -233,43 +237,33 @@ impl Swarm {
     /// changes. A change that happens meanwhile may be told twice; what is told last is true.
     pub(super) fn labels_for(&self, member: &mut Member) -> Option<LabelChanges> {
         let view = &mut member.view;
-        let needed = view.walk.as_ref().and_then(|walk| walk.whole_since.or(walk.but_whole_since)).unwrap_or(view.heard);
-        if needed < self.changes.first_kept() {
+        if view.heard < self.changes.first_kept() {
             *view = self.new_view();
         }
-        while let Some(walk) = &mut view.walk {
-            let labels = self.walk(walk, &member.label);
-            if walk.is_over {
+        if let Some(walk) = &mut view.walk {
+            let (labels, is_over) = self.walk(walk, &member.label);
+            if is_over {
+                if walk.whole_since.is_none() {
+                    view.listed = self.changes.next;
+                }
                 view.walk = None;
             }
-            if labels.is_some() {
-                return labels;
-            }
+            return Some(labels);
         }
         self.news(view, &member.label)
     }
 
-    /// Tells the next labels of the list; first those whose links have gone on, if that is told apart.
-    fn walk(&self, walk: &mut Walk, own: &Label) -> Option<LabelChanges> {
-        let resumed = walk.whole_since.is_some();
-        let is_meant = |label: &Label| match (walk.whole_since, walk.but_whole_since) {
-            (Some(since), _) => self.changes.is_whole_since(label, since),
-            (None, Some(since)) => !self.changes.is_whole_since(label, since),
-            (None, None) => true,
-        };
+    /// Tells the next labels of the list.
+    fn walk(&self, walk: &mut Walk, own: &Label) -> (LabelChanges, bool) {
         let from = walk.told.map_or(Bound::Unbounded, Bound::Excluded);
         let others = self.members.range((from, Bound::Unbounded)).filter(|(label, seat)| seat.is_announced() && *label != own);
+        let is_meant = |label: &Label| walk.whole_since.is_none_or(|since| self.changes.is_whole_since(label, since));
         let came: Vec<_> = others.map(|(label, _)| *label).filter(is_meant).take(limits::LABELS_PER_FRAME).collect();
-        let is_last = came.len() < limits::LABELS_PER_FRAME;
-        // Once it has begun, a list whose labels fill a frame exactly would get an empty one to its end.
+        let is_over = came.len() < limits::LABELS_PER_FRAME;
+        let forget_others = walk.told.is_none();
+        // A swarm whose labels fill a frame exactly gets an empty second one.
         walk.told = came.last().copied().or(walk.told);
-        let forget_others = !std::mem::replace(&mut walk.has_begun, true);
-        if is_last {
-            (walk.but_whole_since, walk.told) = (walk.whole_since.take(), None);
-            walk.is_over = walk.but_whole_since.is_none();
-        }
-        let labels = LabelChanges { forget_others, resumed, came, went: Vec::new() };
-        (forget_others || !labels.came.is_empty()).then_some(labels)
+        (LabelChanges { forget_others, resumed: walk.whole_since.is_some(), came, went: Vec::new() }, is_over)
     }
 
     /// Tells changes in their order. Links that were resumed and links that came are told apart, in frames of their own.
@@ -277,15 +271,26 @@ impl Swarm {
         let mut labels = LabelChanges::default();
         for (number, (label, change)) in self.changes.by_number.range(view.heard..).take(limits::LABELS_PER_FRAME) {
             let is_there = self.members.get(label).is_some_and(|seat| seat.is_announced());
-            let is_resumed = *change == Change::Whole;
-            if label != own && is_there {
-                if !labels.came.is_empty() && labels.resumed != is_resumed {
+            let (came, resumed) = match change {
+                // That it was there for a while has to be said, as what was under way before is lost; that it has gone is said next.
+                Change::Broken => (is_there || self.changes.is_followed(label), false),
+                Change::Lost => (is_there, false),
+                Change::Resumed { lost } => (is_there, *lost >= view.listed),
+            };
+            let is_apart = match came {
+                true => !labels.came.is_empty() && labels.resumed != resumed,
+                false => labels.came.contains(label),
+            };
+            if label != own {
+                if is_apart {
                     break;
                 }
-                labels.resumed = is_resumed;
-                labels.came.push(*label);
-            } else if label != own && (is_resumed || !self.changes.is_followed(label)) {
-                labels.went.push(*label);
+                if came {
+                    labels.resumed = resumed;
+                    labels.came.push(*label);
+                } else {
+                    labels.went.push(*label);
+                }
             }
             view.heard = number + 1;
         }
@@ -298,6 +303,9 @@ impl Swarm {
 pub(super) struct View {
     /// The number of the first change that it hasn't heard.
     heard: u64,
+    /// The number of the next change when it had been given the whole list. What was lost before that wasn't on the list: if it is
+    /// resumed, this link doesn't know whether it goes on where it last knew it.
+    listed: u64,
     /// While it is being given the whole list.
     walk: Option<Walk>,
 }
@@ -307,7 +315,7 @@ impl View {
     /// while it is told the whole list for the first time.
     pub(super) fn heard(&self) -> Option<u64> {
         match &self.walk {
-            Some(walk) => walk.whole_since.or(walk.but_whole_since),
+            Some(walk) => walk.whole_since,
             None => Some(self.heard),
         }
     }
@@ -315,14 +323,10 @@ impl View {
 
 #[derive(Debug, Default)]
 struct Walk {
-    has_begun: bool,
     /// The last label told.
     told: Option<Label>,
-    /// Only labels are told whose links have gone on since this change; the others are told after them.
+    /// Only labels are told whose links have gone on since this change.
     whole_since: Option<u64>,
-    /// Only those others are told.
-    but_whole_since: Option<u64>,
-    is_over: bool,
 }
 
 /// What a change means for what is under way to a label.
@@ -330,8 +334,10 @@ struct Walk {
 enum Change {
     /// It is lost: another link has the label, or none.
     Broken,
-    /// It is kept: the link was lost or was resumed.
-    Whole,
+    /// It is kept for now.
+    Lost,
+    /// It is kept. When the link was announced as lost is told by the number of that change, 0 if that is forgotten.
+    Resumed { lost: u64 },
 }
 
 /// The last changes of each label, in the order of changes: the last that broke what was under way, and if there is a later one, the
@@ -351,15 +357,16 @@ struct Changes {
 #[derive(Debug, Default)]
 struct Numbers {
     broken: Option<u64>,
-    whole: Option<u64>,
+    /// Of a change after that.
+    later: Option<u64>,
 }
 
 impl Changes {
     fn record(&mut self, label: Label, change: Change) {
         let numbers = self.numbers_by_label.entry(label).or_default();
         let older = match change {
-            Change::Broken => [numbers.broken.replace(self.next), numbers.whole.take()],
-            Change::Whole => [numbers.whole.replace(self.next), None],
+            Change::Broken => [numbers.broken.replace(self.next), numbers.later.take()],
+            Change::Lost | Change::Resumed { .. } => [numbers.later.replace(self.next), None],
         };
         for number in older.into_iter().flatten() {
             self.by_number.remove(&number);
@@ -378,9 +385,9 @@ impl Changes {
         let Some(numbers) = self.numbers_by_label.get_mut(&label) else { return };
         match change {
             Change::Broken => numbers.broken = None,
-            Change::Whole => numbers.whole = None,
+            Change::Lost | Change::Resumed { .. } => numbers.later = None,
         }
-        if numbers.broken.is_none() && numbers.whole.is_none() {
+        if numbers.broken.is_none() && numbers.later.is_none() {
             self.numbers_by_label.remove(&label);
         }
     }
@@ -392,7 +399,12 @@ impl Changes {
 
     /// Whether the last change that broke something was followed by another.
     fn is_followed(&self, label: &Label) -> bool {
-        self.numbers_by_label.get(label).is_some_and(|numbers| numbers.whole.is_some())
+        self.numbers_by_label.get(label).is_some_and(|numbers| numbers.later.is_some())
+    }
+
+    /// The number of the last change of a label that broke nothing; 0 if there is none.
+    fn later(&self, label: &Label) -> u64 {
+        self.numbers_by_label.get(label).and_then(|numbers| numbers.later).unwrap_or(0)
     }
 
     fn first_kept(&self) -> u64 {

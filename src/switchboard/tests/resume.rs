@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::world::*;
 use crate::proto::{
-    BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, Label, LabelChanges, Lane, LinkRights, OuterHeader,
-    RejectCode, Role, ServerFrame,
+    BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, LabelChanges, Lane, OuterHeader, RejectCode,
+    Role, ServerFrame,
 };
 use crate::switchboard::{Config, LinkId};
 
@@ -58,7 +58,7 @@ fn who_names_nothing_and_who_is_no_member_gets_nothing() {
     let admin = world.admin(3);
     world.register(admin, MAILBOX);
     let stranger = world.open();
-    let body = crate::proto::HelloBody { features: ABLE, role: Role::Stranger { mailbox: MAILBOX }, ..member(9) };
+    let body = HelloBody { features: ABLE, role: Role::Stranger { mailbox: MAILBOX }, ..member(9) };
     assert!(matches!(&world.hello(stranger, &body)[..], [ServerFrame::Welcome(welcome)]
         if welcome.features == Features::NONE && welcome.resume_token.is_empty()));
 }
@@ -351,7 +351,7 @@ fn a_token_is_good_in_its_own_swarm_only() {
     let (_, bob, token) = pair(&mut world);
     world.cut(bob);
     let elsewhere = world.open();
-    let frames = world.hello(elsewhere, &crate::proto::HelloBody { features: ABLE, resume_token: token.clone(), ..foreign(2) });
+    let frames = world.hello(elsewhere, &HelloBody { features: ABLE, resume_token: token.clone(), ..foreign(2) });
     assert!(matches!(&frames[..], [ServerFrame::Welcome(welcome), _] if welcome.resumed.is_none()));
     assert_eq!(world.resume(2, &token, 0).1.resumed, Some(0), "and stays good there");
 }
@@ -515,9 +515,8 @@ fn a_link_that_goes_on_hears_all_labels_and_which_of_them_go_on() {
     world.able(4, ABLE);
     world.able(5, ABLE);
     let (bob, _) = world.resume(2, &token, 1);
-    let mut broken = [label(4), label(5)];
-    broken.sort();
-    assert_eq!(world.heard(bob), [labels(true, true, &[label(1)]), labels(false, false, &broken)]);
+    let news = LabelChanges { came: vec![label(4), label(5)], went: vec![label(3)], ..LabelChanges::default() };
+    assert_eq!(world.heard(bob), [labels(true, true, &[label(1)]), ServerFrame::Labels(news)]);
 }
 
 #[test]
@@ -563,7 +562,7 @@ fn who_was_busy_hears_of_a_break_before_it_hears_that_a_link_went_on() {
     let (bob, welcome) = world.resume(2, &welcome.resume_token, 0);
     world.cut(bob);
     world.pass(Duration::from_secs(3));
-    assert_eq!(world.heard(ann), [went([label(2)])], "once, for all of that");
+    assert_eq!(world.heard(ann), [came([label(2)]), went([label(2)])], "for all of that");
     world.resume(2, &welcome.resume_token, 0);
     world.able(3, ABLE);
     assert_eq!(world.heard(ann), [labels(false, true, &[label(2)]), came([label(3)])]);
@@ -576,6 +575,18 @@ fn who_was_busy_hears_of_a_break_before_it_hears_that_a_link_went_on() {
 }
 
 #[test]
+fn who_was_given_the_list_while_a_link_was_gone_does_not_take_it_for_the_one_it_knew() {
+    let mut world = World::new();
+    let (_, bob, token) = pair(&mut world);
+    world.cut(bob);
+    world.pass(Duration::from_secs(3));
+    let (carl, _) = world.able(3, ABLE);
+    assert_eq!(world.heard(carl), [labels(true, false, &[label(1)])]);
+    let (_, welcome) = world.resume(2, &token, 0);
+    assert_eq!((welcome.resumed, world.heard(carl)), (Some(0), vec![came([label(2)])]));
+}
+
+#[test]
 fn a_resumed_link_has_the_rights_of_its_new_certificate() {
     let mut world = World::new();
     let (link, welcome) = world.able_admin(1);
@@ -585,7 +596,6 @@ fn a_resumed_link_has_the_rights_of_its_new_certificate() {
     assert_eq!(world.board.stats().mailboxes, 0);
     let stranger = world.stranger(9, MAILBOX);
     world.assert_rejected(stranger, RejectCode::UnknownMailbox);
-    assert_eq!(LinkRights::default(), LinkRights { may_issue: false, may_revoke: false });
 }
 
 #[test]
@@ -599,4 +609,128 @@ fn a_frame_that_expires_while_its_receiver_is_away_is_bounced_as_expired() {
     let (bob, _) = world.resume(2, &token, 0);
     assert_eq!(world.sealed(bob).len(), 0);
     assert!(world.heard(ann).contains(&bounce(0, BounceReason::Expired)));
+}
+
+// All of it at once.
+
+/// A client on a network that loses what is under way when it breaks.
+struct Client {
+    link: LinkId,
+    token: Bytes,
+    /// Written by the switchboard, and not received; each with the life that carl had then.
+    under_way: std::collections::VecDeque<(ServerFrame, u32)>,
+    received: u64,
+    data: Vec<Vec<u8>>,
+    bounced: std::collections::BTreeSet<u64>,
+    there: std::collections::BTreeSet<Label>,
+    /// Of carl's lives the last of which this client has heard that it knows nothing of those before.
+    carls: u32,
+}
+
+impl Client {
+    fn receive(&mut self, frames: usize) {
+        for (frame, carls) in self.under_way.drain(..frames.min(self.under_way.len())) {
+            match frame {
+                ServerFrame::Data(frame) => {
+                    self.received += 1;
+                    self.data.push(frame.sealed().to_vec());
+                }
+                ServerFrame::Bounce(bounce) => drop(self.bounced.insert(bounce.number)),
+                ServerFrame::Labels(labels) => {
+                    if labels.forget_others {
+                        self.there.clear();
+                    }
+                    self.there.extend(&labels.came);
+                    if !labels.resumed && labels.came.contains(&label(4)) {
+                        self.carls = carls;
+                    }
+                    labels.went.iter().for_each(|label| drop(self.there.remove(label)));
+                }
+                ServerFrame::Welcome(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_breaks_when_a_link_that_goes_on_loses_repeats_and_reorders_nothing() {
+    for seed in 0..60 {
+        let mut dice = Dice(seed);
+        let mut world = World::new();
+        let (ann, _, _) = pair(&mut world);
+        let (link, welcome) = world.able(3, ABLE);
+        let (data, bounced, there) = Default::default();
+        let under_way = Default::default();
+        let mut bob = Client { link, token: welcome.resume_token, under_way, received: 0, data, bounced, there, carls: 0 };
+        let (mut sent, mut sent_by_bob) = ([0u16; 5], 0);
+        let (mut carl, mut carls, mut carls_token) = (None, 0, Bytes::new());
+        for _ in 0..200 {
+            match dice.roll(12) {
+                0..=3 => {
+                    let lane = Lane::ALL[dice.roll(5) as usize];
+                    let number = &mut sent[lane.index()];
+                    let sealed = [&[lane as u8][..], &number.to_be_bytes(), &vec![0; dice.roll(900) as usize]].concat();
+                    *number += 1;
+                    world.frame(ann, super::world::data(label(3), lane, &sealed).into_bytes());
+                }
+                4 => {
+                    world.send(bob.link, label(9), b"for nobody");
+                    sent_by_bob += 1;
+                }
+                5 | 6 => {
+                    for _ in 0..dice.roll(8) {
+                        let frame = world.board.poll_transmit(bob.link, world.now);
+                        bob.under_way.extend(frame.map(|frame| (ServerFrame::decode(frame).expect("well-formed"), carls)));
+                    }
+                }
+                7 | 8 => bob.receive(dice.roll(8) as usize),
+                9 => world.ack(bob.link, bob.received - dice.roll(bob.received.min(3) + 1)),
+                10 => match carl.take() {
+                    Some(link) => world.cut(link),
+                    None => {
+                        let token = if dice.roll(2) == 0 { carls_token } else { Bytes::new() };
+                        let (link, welcome) = world.resume(4, &token, 0);
+                        carls += u32::from(welcome.resumed.is_none());
+                        (carl, carls_token) = (Some(link), welcome.resume_token);
+                    }
+                },
+                _ => {
+                    bob.receive(dice.roll(20) as usize);
+                    bob.under_way.clear();
+                    if dice.roll(3) > 0 {
+                        world.cut(bob.link);
+                        world.pass(Duration::from_millis(dice.roll(1_990)));
+                    }
+                    let (link, welcome) = world.resume(3, &bob.token, bob.received);
+                    assert_eq!(welcome.resumed, Some(sent_by_bob), "seed {seed}");
+                    bob.link = link;
+                    if dice.roll(4) > 0 {
+                        bob.token = welcome.resume_token;
+                    } else {
+                        // This Welcome is lost, with all that comes after it.
+                        world.cut(link);
+                        let (link, welcome) = world.resume(3, &bob.token, bob.received);
+                        (bob.link, bob.token) = (link, welcome.resume_token);
+                    }
+                }
+            }
+        }
+        bob.under_way.extend(world.heard(bob.link).into_iter().map(|frame| (frame, carls)));
+        bob.receive(usize::MAX);
+        for lane in Lane::ALL {
+            let of_lane = bob.data.iter().filter(|sealed| sealed[0] == lane as u8).map(|sealed| [sealed[1], sealed[2]]);
+            let expected: Vec<_> = (0..sent[lane.index()]).map(u16::to_be_bytes).collect();
+            assert_eq!(of_lane.collect::<Vec<_>>(), expected, "seed {seed}, {lane:?}");
+        }
+        assert_eq!(bob.bounced, (0..sent_by_bob).collect(), "seed {seed}");
+        let swarm = world.board.swarms.find(&routing().public()).expect("theirs");
+        let members = world.board.swarms[swarm].members.iter().filter(|(of, seat)| **of != label(3) && seat.is_announced());
+        let there = members.map(|(of, _)| *of).collect();
+        assert_eq!(bob.there, there, "seed {seed}");
+        assert!(!there.contains(&label(4)) || bob.carls == carls, "seed {seed}: what was lost on the way to carl isn't doubted");
+        world.ack(bob.link, bob.received);
+        let frames = world.board.stats().retained_bytes;
+        assert_eq!(frames, 0, "seed {seed}");
+    }
 }
