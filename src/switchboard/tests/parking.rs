@@ -1,10 +1,12 @@
 //! What waits for agents that aren't linked.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::world::*;
 use crate::proto::{
-    Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, Lane, LaneLimits, OuterHeader, OuterKind, ServerFrame,
+    Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Lane, LaneLimits, OuterHeader, OuterKind,
+    ServerFrame,
 };
 use crate::switchboard::{Config, LinkId};
 
@@ -201,7 +203,7 @@ fn nothing_of_one_swarm_waits_in_another() {
     let ann = with_bob_away(&mut world);
     world.park(ann, label(2), Lane::Normal, b"here");
     let there = world.open();
-    let frames = world.hello(there, &crate::proto::HelloBody { features: ABLE, ..foreign(2) });
+    let frames = world.hello(there, &HelloBody { features: ABLE, ..foreign(2) });
     assert!(!frames.iter().any(|frame| matches!(frame, ServerFrame::Data(_))));
     world.park(there, label(1), Lane::Normal, b"nobody here");
     assert_eq!(world.heard(there), [bounce(0, BounceReason::Absent)]);
@@ -246,7 +248,7 @@ fn no_swarm_has_more_waiting_than_its_share_and_all_have_no_more_than_all() {
     leave(&mut world, carl);
     let elsewhere: Vec<_> = [4, 5].map(|seed| (world.open(), seed)).to_vec();
     for (link, seed) in &elsewhere {
-        world.hello(*link, &crate::proto::HelloBody { features: ABLE, ..foreign(*seed) });
+        world.hello(*link, &HelloBody { features: ABLE, ..foreign(*seed) });
     }
     leave(&mut world, elsewhere[1].0);
     world.hear_all();
@@ -320,7 +322,7 @@ fn the_same_holds_over_all_swarms() {
     world.pass(Duration::from_secs(1));
     for seed in [3, 4] {
         let link = world.open();
-        world.hello(link, &crate::proto::HelloBody { features: ABLE, ..foreign(seed) });
+        world.hello(link, &HelloBody { features: ABLE, ..foreign(seed) });
         leave(&mut world, link);
     }
     world.park(ann, label(2), Lane::Normal, b"");
@@ -496,4 +498,85 @@ fn a_flood_for_many_who_left_takes_what_it_may_and_no_more() {
     assert_eq!(world.board.parking.held_bytes() as u64, stats.parked_bytes);
     leave(&mut world, ann);
     world.assert_nothing_is_left();
+}
+
+// All of it at once.
+
+#[test]
+fn whatever_becomes_of_its_receiver_an_accepted_envelope_arrives_or_expires_and_no_other_is_lost_in_silence() {
+    for seed in 0..100 {
+        let mut dice = Dice(seed);
+        let frames = [4_096, 3][seed as usize % 2];
+        let mut world = World::with(Config { parked_per_agent: 20, retained_frames: frames, ..Config::default() });
+        let (ann, _) = world.able(1, ABLE);
+        let (mut bob, mut welcome) = world.able(2, ABLE);
+        let (mut sent, mut answered, mut received) = (0u64, BTreeSet::new(), BTreeSet::new());
+        let (mut under_way, mut count) = (VecDeque::new(), 0);
+        let mut is_linked = true;
+        for step in 0..400 {
+            match dice.roll(10) {
+                0..=2 if step < 390 => {
+                    let lane = Lane::ALL[1 + dice.roll(4) as usize];
+                    world.park(ann, label(2), lane, &sent.to_be_bytes());
+                    sent += 1;
+                }
+                3 | 4 if is_linked => under_way.extend(world.board.poll_transmit(bob, world.now)),
+                5 if is_linked => {
+                    for bytes in under_way.drain(..) {
+                        if let Ok(ServerFrame::Data(frame)) = ServerFrame::decode(bytes) {
+                            received.insert(u64::from_be_bytes(frame.sealed().try_into().expect("a number")));
+                            count += 1;
+                        }
+                    }
+                }
+                6 if is_linked => world.ack(bob, count),
+                7 if is_linked => {
+                    is_linked = false;
+                    under_way.clear();
+                    if dice.roll(3) == 0 { leave(&mut world, bob) } else { world.cut(bob) }
+                }
+                8 => {
+                    under_way.clear();
+                    if dice.roll(2) == 0 {
+                        (bob, welcome) = world.resume(2, &welcome.resume_token, count);
+                    } else {
+                        (bob, welcome) = world.able(2, ABLE);
+                    }
+                    count = if welcome.resumed.is_some() { count } else { 0 };
+                    is_linked = true;
+                }
+                9 => {
+                    let step = [100, 3_000, 60_000][dice.roll(3) as usize];
+                    world.now.wall -= step;
+                    world.pass(Duration::from_millis(step));
+                }
+                _ => {}
+            }
+            for frame in world.heard(ann) {
+                match frame {
+                    ServerFrame::Accepted { number } => answered.extend([number]),
+                    ServerFrame::Bounce(bounce) => answered.extend([u64::MAX - bounce.number]),
+                    _ => {}
+                }
+            }
+        }
+        for _ in 0..2 {
+            let (link, _) = world.able(2, ABLE);
+            let numbers = world.sealed(link).into_iter().map(|sealed| u64::from_be_bytes(sealed.try_into().expect("a number")));
+            let numbers: Vec<_> = numbers.collect();
+            world.ack(link, numbers.len() as u64);
+            received.extend(numbers);
+        }
+        answered.extend(world.heard(ann).iter().filter_map(|frame| match frame {
+            ServerFrame::Accepted { number } => Some(*number),
+            ServerFrame::Bounce(bounce) => Some(u64::MAX - bounce.number),
+            _ => None,
+        }));
+        for number in 0..sent {
+            let is_bounced = answered.contains(&(u64::MAX - number));
+            assert!(received.contains(&number) || (is_bounced && !answered.contains(&number)), "seed {seed}: {number} is lost");
+        }
+        world.cut_all();
+        world.assert_nothing_is_left();
+    }
 }

@@ -635,7 +635,7 @@ impl Client {
                     self.received += 1;
                     self.data.push(frame.sealed().to_vec());
                 }
-                ServerFrame::Bounce(bounce) => drop(self.bounced.insert(bounce.number)),
+                ServerFrame::Bounce(bounce) => self.bounced.extend([bounce.number]),
                 ServerFrame::Labels(labels) => {
                     if labels.forget_others {
                         self.there.clear();
@@ -644,7 +644,7 @@ impl Client {
                     if !labels.resumed && labels.came.contains(&label(4)) {
                         self.carls = carls;
                     }
-                    labels.went.iter().for_each(|label| drop(self.there.remove(label)));
+                    self.there.retain(|label| !labels.went.contains(label));
                 }
                 ServerFrame::Welcome(_) => {}
                 other => panic!("{other:?}"),

@@ -105,6 +105,12 @@ impl World {
         self.board.handle_closed(link, self.now);
     }
 
+    /// All sockets are gone.
+    pub(super) fn cut_all(&mut self) {
+        let links: Vec<_> = self.board.links.iter().map(|(id, _)| id).collect();
+        links.into_iter().for_each(|link| self.cut(link));
+    }
+
     pub(super) fn ack(&mut self, link: LinkId, received: u64) {
         self.frame(link, ClientFrame::LinkAck { received }.encode());
     }
