@@ -249,7 +249,7 @@ impl Member {
         for (id, run, lane) in due.map(|(of, _)| *of).collect::<Vec<_>>() {
             self.release(cx, id, run, lane, Vec::new(), now);
         }
-        self.runs.handle_timeout(now.monotonic);
+        self.runs.handle_timeout(now);
         self.runs.settle_rooms(&mut self.rooms);
     }
 
@@ -300,7 +300,7 @@ impl Member {
         let clock = self.peers.get(&id).and_then(|peer| peer.clock_offset).or(clock_by_switchboard(cx, &parcel));
         if present.is_none() && !is_remembered {
             let stamp = self.roster.get(&id).map_or(0, |entry| entry.card.stamp);
-            self.runs.insert(id, run, EndedRun::unheard(clock, stamp, now.monotonic), now.monotonic);
+            self.runs.insert(id, run, EndedRun::unheard(clock, stamp, now.monotonic), now);
         }
         if let Some(ended) = self.runs.get(id, run) {
             ended.note_made(parcel.wall);
@@ -365,7 +365,7 @@ impl Member {
                 ended.receive[lane.index()].retire(room);
             }
         }
-        self.runs.insert(id, run, ended, now.monotonic);
+        self.runs.insert(id, run, ended, now);
         self.runs.settle_rooms(&mut self.rooms);
     }
 }

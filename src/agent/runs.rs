@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::limits::TTL_MAX;
 use super::transport::{ReceiveLane, Room};
 use crate::proto::limits::CLOCK_TOLERANCE;
-use crate::proto::{AgentId, Lane, RunId};
+use crate::proto::{AgentId, Lane, Now, RunId};
 
 /// Runs of one peer that are remembered beside its present one. Chosen: a process that dies every hour and a half for a day.
 const RUNS_OF_ONE: usize = 16;
@@ -80,7 +80,7 @@ impl EndedRuns {
     }
 
     /// Remembers a run. At the bounds the one goes that ended first.
-    pub(super) fn insert(&mut self, id: AgentId, run: RunId, ended: EndedRun, now: Duration) {
+    pub(super) fn insert(&mut self, id: AgentId, run: RunId, ended: EndedRun, now: Now) {
         self.by_time.insert((ended.since, id, run));
         self.runs.insert((id, run), ended);
         let of_one = self.runs.range((id, RunId::ZERO)..=(id, RunId::from_bytes([0xff; 16])));
@@ -98,9 +98,9 @@ impl EndedRuns {
     }
 
     /// Forgets what is worth nothing any more.
-    pub(super) fn handle_timeout(&mut self, now: Duration) {
+    pub(super) fn handle_timeout(&mut self, now: Now) {
         while let Some(&(since, id, run)) = self.by_time.first()
-            && since + KEPT <= now
+            && since + KEPT <= now.monotonic
         {
             self.forget(id, run, now);
         }
@@ -110,18 +110,20 @@ impl EndedRuns {
         self.by_time.first().map(|&(since, ..)| since + KEPT)
     }
 
-    fn forget(&mut self, id: AgentId, run: RunId, now: Duration) {
+    fn forget(&mut self, id: AgentId, run: RunId, now: Now) {
         let Some(ended) = self.take(id, run) else { return };
-        self.refused_until.retain(|_, (_, forget_at)| *forget_at > now);
+        self.refused_until.retain(|_, (_, forget_at)| *forget_at > now.monotonic);
         let mark = self.refused_until.entry(id).or_default();
         // As long again: whoever's clock is wrong may still hold what it made then for worth something.
-        *mark = (mark.0.max(ended.last_made), now + KEPT * 2);
+        *mark = (mark.0.max(ended.last_made), now.monotonic + KEPT * 2);
         if self.refused_until.len() > MARKS
             && let Some((id, (until, _))) =
                 self.refused_until.iter().min_by_key(|(_, (_, at))| *at).map(|(id, mark)| (*id, *mark))
         {
             self.refused_until.remove(&id);
-            self.refused_of_all = self.refused_of_all.max(until);
+            // Whoever claims to live in the future makes only itself unheard.
+            let plausible = now.wall.saturating_add(KEPT.as_millis() as u64);
+            self.refused_of_all = self.refused_of_all.max(until.min(plausible));
         }
         self.forgotten.push((id, ended));
     }
@@ -142,6 +144,10 @@ impl EndedRuns {
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> Now {
+        Now { monotonic: Duration::from_secs(seconds), wall: 1_000_000 + seconds * 1_000 }
+    }
+
     fn run(number: u8) -> RunId {
         RunId::from_bytes([number; 16])
     }
@@ -154,7 +160,7 @@ mod tests {
     fn a_run_that_has_to_go_leaves_a_mark() {
         let (mut runs, one) = (EndedRuns::default(), AgentId::from_bytes([1; 32]));
         for number in 0..=RUNS_OF_ONE as u8 {
-            runs.insert(one, run(number), ended(number.into(), 1_000 + u64::from(number)), Duration::from_secs(100));
+            runs.insert(one, run(number), ended(number.into(), 1_000 + u64::from(number)), at(100));
         }
         assert!(runs.get(one, run(0)).is_none() && runs.get(one, run(1)).is_some());
         assert_eq!(runs.forgotten_until(&one), 1_000);
@@ -164,17 +170,17 @@ mod tests {
     #[test]
     fn a_run_is_remembered_for_as_long_as_what_it_sent_may_live() {
         let (mut runs, one) = (EndedRuns::default(), AgentId::from_bytes([1; 32]));
-        runs.insert(one, run(1), ended(10, 500), Duration::from_secs(10));
-        runs.handle_timeout(Duration::from_secs(9) + KEPT);
+        runs.insert(one, run(1), ended(10, 500), at(10));
+        runs.handle_timeout(at(9 + KEPT.as_secs()));
         assert!(runs.get(one, run(1)).is_some());
-        runs.handle_timeout(Duration::from_secs(10) + KEPT);
+        runs.handle_timeout(at(10 + KEPT.as_secs()));
         assert!(runs.get(one, run(1)).is_none() && runs.forgotten_until(&one) == 500);
         assert_eq!(runs.poll_timeout(), None);
     }
 
     #[test]
     fn many_peers_with_forgotten_runs_are_refused_together() {
-        let (mut runs, now) = (EndedRuns::default(), Duration::from_secs(1));
+        let (mut runs, now) = (EndedRuns::default(), at(1));
         let peer = |number: u32| AgentId::from_bytes(std::array::from_fn(|at| number.to_be_bytes()[at % 4]));
         for number in 0..(RUNS + MARKS + 10) as u32 {
             runs.insert(peer(number), run(1), ended(number.into(), u64::from(number) + 1), now);

@@ -572,6 +572,7 @@ impl SendLane {
             }
         }
         self.forget_gaps(gaps.saturating_sub(GAPS));
+        self.parking.look_again();
         self.pop_settled();
         next
     }

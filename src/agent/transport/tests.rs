@@ -350,3 +350,95 @@ fn receive_one(lane: &mut ReceiveLane, number: u64) -> Result<bool, receive::Rec
     encoded.extend_from_slice(&message.body);
     lane.handle_message(Lane::Normal, number, encoded.freeze(), &mut Room::default(), &mut Vec::new())
 }
+
+/// What a lane parks, envelope by envelope: numbers, what they wait for in another run, until when, and what for in the present one.
+fn park(lane: &mut SendLane) -> Vec<Vec<(u64, u64, u64, u32)>> {
+    let mut parked = Vec::new();
+    while let Some(draft) = lane.next_draft(NOW, 100, &mut Vec::new()) {
+        let messages = draft.messages.iter().map(|parked| {
+            let (header, _) = MessageHeader::decode(parked.message.clone()).expect("it was made here");
+            (parked.number, parked.before, parked.waits_until, header.after)
+        });
+        parked.push(messages.collect());
+        lane.handle_accepted(draft.serial, &mut Vec::new());
+    }
+    parked
+}
+
+fn until(mut message: Outbound, expiry: u64) -> Outbound {
+    message.header.expiry = expiry;
+    message
+}
+
+#[test]
+fn an_envelope_is_filled_in_order_and_what_can_t_wait_keeps_its_thread_back() {
+    let mut sender = SendLane::starting_at(50);
+    for (token, thread, len) in [(1, 1, 10), (2, 1, 20_000), (3, 1, 10), (4, 2, 10_000), (5, 2, 10_000), (6, 0, 10)] {
+        sender.push(outbound(token, thread, len));
+    }
+    let first = (50, 50, 0, 0);
+    assert_eq!(park(&mut sender), [vec![first, (51, 51, 0, 0)], vec![(52, 51, 1_000, 1), (53, 53, 0, 0)]]);
+    let left: Vec<_> = sender.undelivered().collect();
+    assert_eq!(left, [2, 3], "what is accepted is good");
+    assert!(!sender.may_park());
+}
+
+#[test]
+fn a_parked_message_passes_over_gaps_and_waits_for_the_last_that_lives() {
+    let mut sender = SendLane::default();
+    for (token, expiry) in [(1, 5_000), (2, 90), (3, 9_000)] {
+        sender.push(until(outbound(token, 1, 10), expiry));
+    }
+    build(&mut sender).expect("there is credit");
+    sender.expire(100, &mut Vec::new());
+    sender.push(until(outbound(4, 1, 10), 4_000));
+    // 0 is before the gap at 1, which the present run may still hear of; 3 waits for as long as 2 may come.
+    assert_eq!(park(&mut sender), [[(0, 0, 0, 0), (2, 0, 5_000, 2), (3, 2, 9_000, 1)]]);
+}
+
+#[test]
+fn what_was_delivered_and_not_done_goes_along_for_another_run() {
+    let (mut sender, mut receiver, mut out, mut settled) = (SendLane::default(), ReceiveLane::default(), Vec::new(), Vec::new());
+    for (token, len) in [(1, 10), (2, 40_000)] {
+        let mut message = outbound(token, 1, len);
+        message.header.wants_done = true;
+        sender.push(message);
+    }
+    sender.handle_credit(0, 100, 1 << 20);
+    while let Some((frame, _)) = build(&mut sender) {
+        receive(&mut receiver, &frame, &mut out);
+    }
+    sender.handle_receipt(&receiver.receipt(Lane::Normal).0, &mut settled, NOW);
+    sender.push(outbound(3, 1, 10));
+    assert_eq!(park(&mut sender), [[(0, 0, 0, 0), (2, 1, 1_000, 0)]], "the large one comes in a session, or is too late");
+    assert_eq!(settled.len(), 2, "nothing is said of what was delivered");
+}
+
+#[test]
+fn no_more_is_parked_than_a_window_and_the_rest_follows_when_it_expires() {
+    let mut sender = SendLane::default();
+    for token in 0..u64::from(CREDIT_WINDOW_MESSAGES) + 10 {
+        sender.push(until(outbound(token, 0, 0), if token < 10 { 500 } else { 1_000 }));
+    }
+    let parked: usize = park(&mut sender).iter().map(Vec::len).sum();
+    assert_eq!(parked, CREDIT_WINDOW_MESSAGES as usize);
+    sender.expire(600, &mut Vec::new());
+    let parked: usize = park(&mut sender).iter().map(Vec::len).sum();
+    assert_eq!(parked, 10);
+}
+
+#[test]
+fn a_late_answer_about_an_envelope_means_nothing() {
+    let (mut sender, mut settled) = (SendLane::default(), Vec::new());
+    sender.push(outbound(1, 0, 10));
+    let first = sender.next_draft(NOW, 100, &mut settled).expect("there is something");
+    sender.unpark();
+    let second = sender.next_draft(NOW, 100, &mut settled).expect("it isn't accepted");
+    sender.handle_accepted(first.serial, &mut settled);
+    assert!(settled.iter().all(|(_, state, _)| *state == ReceiptState::Unknown) && sender.undelivered().count() == 1);
+    sender.handle_accepted(second.serial, &mut settled);
+    assert_eq!(settled.last().map(|(_, state, _)| state.clone()), Some(ReceiptState::Accepted));
+    sender.forget_accepted(Hint::Queued, &mut settled);
+    assert_eq!(settled.last().map(|(_, state, _)| state.clone()), Some(ReceiptState::Queued));
+    assert_eq!(park(&mut sender).len(), 1, "it is parked once more");
+}

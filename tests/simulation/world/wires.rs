@@ -439,9 +439,16 @@ impl World {
     /// The switchboard says something that isn't so.
     fn lie(&mut self, at: usize, session: SessionId) {
         let to = self.wires[at].who;
-        let frame = match self.dice.within(0..3) {
+        let frame = match self.dice.within(0..4) {
+            3 => ServerFrame::Accepted { number: self.dice.within(0..self.wires[at].frames + 1) },
             0 => {
-                let reasons = [BounceReason::Absent, BounceReason::Full, BounceReason::Expired, BounceReason::Malformed];
+                let reasons = [
+                    BounceReason::Absent,
+                    BounceReason::Full,
+                    BounceReason::Expired,
+                    BounceReason::Malformed,
+                    BounceReason::MailboxFull,
+                ];
                 let number = self.dice.within(0..self.wires[at].frames + 1);
                 let reason = *self.dice.pick(&reasons).unwrap_or(&BounceReason::Absent);
                 ServerFrame::Bounce(Bounce { number, reason, retry_after_ms: self.dice.within(0..500) as u32 })

@@ -70,14 +70,19 @@ enum Choice {
 }
 
 impl Survey {
-    /// Looks at the next message of the lane.
-    fn choose(&mut self, number: u64, message: &Outbound, is_kept: bool, wall: u64) -> Choice {
+    /// Looks at the next message of the lane, which the switchboard keeps or the receiver has.
+    fn choose(&mut self, number: u64, message: &Outbound, is_kept: bool, is_there: bool, wall: u64) -> Choice {
         let Some(thread) = message.order() else { return Choice::Leave };
         if self.blocked.contains(&thread) {
             return Choice::Leave;
         }
         if !message.may_be_parked() {
-            self.blocked.insert(thread);
+            // What is there and isn't done would only be missed by another run, which then waits for it.
+            if is_there {
+                self.count(number, message);
+            } else {
+                self.blocked.insert(thread);
+            }
             return Choice::Leave;
         }
         if is_kept {
@@ -173,7 +178,7 @@ impl SendLane {
         let afters: Vec<u32> = (self.first..self.next()).map(|number| self.after_without_gaps(number)).collect();
         for ((number, entry), after) in (self.first..).zip(&mut self.entries).zip(afters) {
             let Some(message) = entry.message.as_mut().filter(|message| !message.is_gap()) else { continue };
-            match survey.choose(number, message, entry.accepted, wall) {
+            match survey.choose(number, message, entry.accepted, entry.delivered, wall) {
                 Choice::Take => {
                     survey.add(number, after, message, &mut draft);
                     message.give_hint(Hint::Unknown, settled);
@@ -192,7 +197,7 @@ impl SendLane {
             if !self.is_first_of_thread(message) {
                 survey.blocked.extend(message.order());
             }
-            match survey.choose(self.next(), message, false, wall) {
+            match survey.choose(self.next(), message, false, false, wall) {
                 Choice::Take => self.park_waiting(at, &mut survey, &mut draft, settled, now),
                 Choice::Leave => at += 1,
                 Choice::Stop => is_full = true,
