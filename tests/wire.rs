@@ -416,9 +416,9 @@ fn a_debug_text_shows_no_more_than_the_beginning() {
 
 // Helpers.
 
-/// A failure prints its input, which then becomes a named test.
+/// A failure prints its input, which then becomes a named test. `make soak` asks for more cases, by PROPTEST_CASES.
 fn cases() -> Config {
-    Config { cases: 512, failure_persistence: None, ..Config::default() }
+    Config { cases: Config::default().cases.max(512), failure_persistence: None, ..Config::default() }
 }
 
 fn label(byte: u8) -> Label {
