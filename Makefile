@@ -50,7 +50,7 @@ test: lint test-rust test-python controls
 test-rust:
 	@cargo test --quiet --locked --no-default-features --features client,server
 
-test-python: build
+test-python: build $(STAMPS)/chaos-proxy
 	@$(BIN)/python -m mypy.stubtest a2alinker._core --mypy-config-file pyproject.toml
 	$(BIN)/python -m pytest --quiet tests/python
 
@@ -62,11 +62,12 @@ controls:
 models:
 	@tools/models
 
-# SEEDS=from..to: which simulated networks; `make test` plays a thousand, and 400 under a hostile switchboard. One number plays one, and shows all of it if it fails.
-# Then a link is cut for a minute, which needs root; `make test` cuts it for twelve seconds.
-soak: build
-	@A2ALINKER_SEEDS=$(or $(SEEDS),0..100000) cargo test --quiet --locked --release --test simulation -- --nocapture
-	A2ALINKER_CUT=65 $(BIN)/python -m pytest --quiet -s tests/python/network -k cut
+# MINUTES: of each leg (HOURS=1 is the long form); SEED: where chance begins; LEGS: which, of seeds, chaos, memory, decoders, cut (this one needs root).
+# SEEDS=from..to names the simulated networks; `make test` plays a thousand, and 400 under a hostile switchboard.
+# One number plays one, and shows all of it if it fails: make soak LEGS=seeds SEEDS=17
+soak: build $(STAMPS)/chaos-proxy
+	@minutes=$(if $(HOURS),$$(( 60 * $(HOURS) )),$(or $(MINUTES),10))
+	PYTHONPATH=tests/python $(BIN)/python -m soak --minutes $$minutes --seed $(or $(SEED),1) $(if $(SEEDS),--seeds $(SEEDS)) $(LEGS)
 
 lint: lint-rust lint-python
 
@@ -102,6 +103,11 @@ $(STAMPS)/build: $(STAMPS)/venv pyproject.toml README.md $(RUST)
 	@echo "building the native module (some minutes the first time)"
 	log=$$($(BIN)/maturin develop --release --locked 2>&1) || { echo "$$log" >&2; exit 1; }
 	touch $@
+
+# The network of the tests with real processes. In the profile of `cargo test`, which builds it, too.
+$(STAMPS)/chaos-proxy: $(RUST) $(shell find tests/chaos_proxy -name '*.rs')
+	@cargo build --quiet --locked --no-default-features --features client,server --example chaos_proxy
+	mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/bench: $(RUST)
 	@cargo build --quiet --locked --release --no-default-features --features client,server --example bare_relay --example idle_links \

@@ -47,6 +47,7 @@ class Part:
     rate: float = 1_000.0  # messages a second, as long as the receivers keep up
     ttl: float = 180.0  # seconds of life of a message that has to arrive
     seed: int = 0
+    large: float = 0.005  # share of bodies of 100 kB and more
 
 
 # -- what is sent --
@@ -90,9 +91,9 @@ class Mixture:
             return self._dice.randint(0, 400)
         if kind < 0.96:
             return self._dice.randint(400, 16_000)
-        if kind < 0.995:
+        if kind < 1 - self.part.large:
             return self._dice.randint(16_000, 100_000)
-        return self._dice.randint(100_000, 400_000)
+        return self._dice.randint(100_000, 900_000)
 
 
 def checksum(body: dict[str, Any]) -> int:

@@ -20,7 +20,7 @@ class ChaosProxy:
 
     def __init__(self, to: int, *, seed: int = 0, buffer: int | None = None) -> None:
         if not PROGRAM.exists():
-            raise AssertionError(f"{PROGRAM} is missing: make chaos-proxy")
+            raise AssertionError(f"{PROGRAM} is missing: make target/stamps/chaos-proxy")
         sizes = [] if buffer is None else ["--buffer", str(buffer)]
         self.process = subprocess.Popen(
             [str(PROGRAM), "--to", f"127.0.0.1:{to}", "--seed", str(seed), *sizes],

@@ -159,6 +159,7 @@ class Plan:
     receivers: int = 3
     rate: float = 1_000.0  # messages a second, of all senders together
     ttl: float = 180.0
+    large: float = 0.005  # share of bodies of 100 kB and more
 
 
 class World:
@@ -176,7 +177,13 @@ class World:
         stack.callback(self._end)
         names = tuple(f"receiver-{number}" for number in range(plan.receivers))
         each = -(-plan.messages // plan.senders)
-        sending: dict[str, Any] = {"receivers": names, "rate": plan.rate / plan.senders, "ttl": plan.ttl, "seed": plan.seed}
+        sending: dict[str, Any] = {
+            "receivers": names,
+            "rate": plan.rate / plan.senders,
+            "ttl": plan.ttl,
+            "seed": plan.seed,
+            "large": plan.large,
+        }
         for number in range(plan.senders):
             count = min(each, plan.messages - number * each)
             self.senders.append(self._agent("sender", f"sender-{number}", messages=count, **sending))
@@ -188,6 +195,10 @@ class World:
     def agents(self) -> list[Agent]:
         """All agents."""
         return [*self.senders, *self.receivers]
+
+    def have_sent(self) -> bool:
+        """Returns whether all senders have given all their messages to `send`."""
+        return all(sender.running.heard("sent") for sender in self.senders)
 
     def begin(self) -> None:
         """Lets the senders send."""
