@@ -13,7 +13,7 @@ from typing import Any, Final
 from . import _core
 from ._loop import Seam, current_loop
 from .agent import Agent
-from .exceptions import ConfigurationError, IdentityFileError, TimedOut
+from .exceptions import ConfigurationError, IdentityFileError, ProtocolError, TimedOut
 from .handlers import offer_of
 from .skill import Skill, as_skill
 from .switchboard import LOOPBACK, Switchboard
@@ -220,9 +220,16 @@ async def _opened(
         if not joined.done():
             joined.set_exception(seam.error or seam.closed_error())
 
+    doubted = False
+
     def on_link_lost(error: Exception) -> None:
-        if not joined.done() and not getattr(error, "retryable", True):  # trying again would only take the time
-            joined.set_exception(error)
+        nonlocal doubted
+        if joined.done() or getattr(error, "retryable", True):
+            return
+        if isinstance(error, ProtocolError) and not doubted:
+            doubted = True  # a network or a switchboard that goes down in the middle of a handshake looks like a program of another kind
+        else:
+            joined.set_exception(error)  # trying again would only take the time
 
     seam.on(_core.EVENT_JOINED, on_joined)
     seam.at_end(on_end)

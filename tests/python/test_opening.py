@@ -389,3 +389,29 @@ async def test_a_changed_certificate_is_not_trusted_by_those_who_have_the_ticket
         restarted = f"wss://0.0.0.0:{after.port}#{before.pin}"
         with pytest.raises(UntrustedSwitchboard):
             await a2alinker.join("worker", ticket, switchboard=restarted)
+
+
+async def test_an_agent_opens_although_its_first_handshake_is_cut() -> None:
+    cut = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal cut
+        if not cut:
+            cut += 1
+            await reader.read(1)
+            writer.close()
+            return
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", switchboard.port)
+        await asyncio.gather(_carry(reader, there_writer), _carry(there_reader, writer))
+
+    async with Switchboard() as switchboard, await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with a2alinker.host("host", switchboard=f"wss://127.0.0.1:{port}#{switchboard.pin}"):
+            assert cut == 1
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
