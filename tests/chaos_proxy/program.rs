@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use proxy::{Config, Proxy};
-use report::{Report, Told};
+use report::{Happening, Report, Told};
 use tokio::sync::mpsc;
 
 /// Orders that wait.
@@ -44,13 +44,14 @@ struct Arguments {
 async fn main() -> ExitCode {
     let Arguments { to, listen, seed, buffer } = Arguments::parse();
     let (report, told) = Report::new();
-    let proxy = match Proxy::start(Config { listen, to, seed, buffer }, report) {
+    let proxy = match Proxy::start(Config { listen, to, seed, buffer }, report.clone()) {
         Ok(proxy) => proxy,
         Err(error) => {
             eprintln!("chaos_proxy: {error}");
             return ExitCode::FAILURE;
         }
     };
+    report.tell(Happening::Listening { port: proxy.port });
     std::thread::spawn(|| print(told));
     let (sender, mut orders) = mpsc::channel(ORDERS);
     std::thread::spawn(move || read(&sender));

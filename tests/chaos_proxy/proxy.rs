@@ -45,7 +45,6 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         let (orders, watched) = watch::channel(Orders::default());
         let open = Arc::<AtomicUsize>::default();
-        report.tell(Happening::Listening { port });
         let accepting = tokio::spawn(accept(listener, config, watched, report.clone(), open.clone()));
         Ok(Self { port, orders, report, open, accepting })
     }
