@@ -25,6 +25,9 @@ OUTBOX_MESSAGES: Final = 100_000
 MAX_DEPTH: Final = 64  # messages; as the core has it
 DEEPEST: Final = 0xFFFF  # from the protocol
 LEAST_OUTBOX_BYTES: Final = 2 << 20  # twice the largest body
+# How often what answers has to speak something else until that is believed; chosen: with the pauses between, about a second. A handshake
+# that is cut looks the same, and a switchboard that restarts behind something that takes its connections cuts several.
+DOUBTED: Final = 4
 MOST_SWITCHBOARDS: Final = 8  # what an invite has room for
 
 TICKET_VARIABLE: Final = "A2ALINKER_TICKET"
@@ -220,15 +223,14 @@ async def _opened(
         if not joined.done():
             joined.set_exception(seam.error or seam.closed_error())
 
-    doubted = False
+    foreign = 0
 
     def on_link_lost(error: Exception) -> None:
-        nonlocal doubted
+        nonlocal foreign
         if joined.done() or getattr(error, "retryable", True):
             return
-        if isinstance(error, ProtocolError) and not doubted:
-            doubted = True  # a network or a switchboard that goes down in the middle of a handshake looks like a program of another kind
-        else:
+        foreign += isinstance(error, ProtocolError)
+        if not isinstance(error, ProtocolError) or foreign > DOUBTED:
             joined.set_exception(error)  # trying again would only take the time
 
     seam.on(_core.EVENT_JOINED, on_joined)

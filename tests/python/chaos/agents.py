@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import a2alinker
-from chaos.journal import Declined, Handed, Journal, Sent, Started, Told, now
+from chaos.journal import Declined, Handed, Journal, Sent, Told, now
 
 LANES: Final = ("urgent", "high", "normal", "bulk")
 THREADS: Final = 4  # besides the common one
@@ -169,7 +169,6 @@ async def receiver(part: Part, journal: Journal) -> None:
     assert part.identity is not None
     opening = a2alinker.join(part.name, part.invite, identity=part.identity, switchboard=part.switchboard, timeout=PATIENCE)
     async with opening as agent:
-        journal.write(Started(now(), part.name, part.run))
         print("ready", flush=True)
         taking = asyncio.create_task(take(agent, part, journal))
         ended = asyncio.create_task(line())

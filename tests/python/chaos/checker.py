@@ -103,7 +103,7 @@ class _History:
                 case Started():
                     self._runs[record.receiver][record.run] = _Run(record.at)
                 case Killed():
-                    self._runs[record.receiver].setdefault(record.run, _Run(record.at)).killed = record.at
+                    self._runs[record.receiver][record.run].killed = record.at
                 case Stopped():
                     self._stops[record.receiver].append(record)
                 case Told() | Handed() | Declined():

@@ -45,7 +45,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A receiver is linked. Runs of a receiver count from 1."""
+    """A run of a receiver is about to start: its core may have messages before its program can note anything. Runs count from 1."""
 
     KIND: ClassVar = "started"
     at: float

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import a2alinker
 from chaos.agents import Part
-from chaos.journal import Journal, Killed, Record, Stopped, now, read
+from chaos.journal import Journal, Killed, Record, Started, Stopped, now, read
 from chaos.proxy import PATIENCE, ChaosProxy
 
 TESTS: Final = Path(__file__).parents[1]
@@ -269,6 +269,8 @@ class World:
             assert sender.running.hear(STARTING) == "all there"
 
     def _play(self, part: Part) -> Process:
+        if part.role == "receiver":
+            self._journal.write(Started(now(), part.name, part.run))
         process = Process(self._folder / f"{part.name}.stderr", "-m", "chaos.agents")
         process.say(json.dumps(dataclasses.asdict(part)))
         return process

@@ -81,7 +81,7 @@ def test_each_round_of_the_decoders_has_a_seed_of_its_own() -> None:
     report = decoders(Order(2.0, 4), run=commands, clock=clock)
     given = [environment["PROPTEST_RNG_SEED"] for _, environment in commands.ran]
     assert [number for number, _ in itertools.groupby(given)] == ["4000000", "4000001"]
-    assert report.lines == ("2 rounds of 72 tests, those on random input with 20000 cases each",)
+    assert report.lines == ("2 rounds of 72 tests, those on random input with up to 20000 cases each",)
 
 
 def test_the_summary_says_how_long_each_leg_ran_and_what_broke(capsys: pytest.CaptureFixture[str]) -> None:
