@@ -212,7 +212,7 @@ async def test_a_socket_that_is_not_read_is_cut_and_nobody_else_notices() -> Non
         assert [int.from_bytes(body[:4]) for body in stuck.bodies] == list(range(len(sent)))
 
         # The control: had it been noticed, the figure above would have shown it.
-        opened.proxies["other"].order("delay both 0.1")
+        opened.proxies["other"].order(f"delay both {UNNOTICED_RATIO * before:.3f}")
         noticed = statistics.median([await round_trip(sender, "other", "normal") for _ in range(3)])
         assert noticed > UNNOTICED_RATIO * before
 

@@ -69,7 +69,7 @@ def test_what_is_planted_in_the_journals_of_this_run_is_found(run: tuple[Outcome
     assert rules(without=lambda record: about_one(record) and isinstance(record, Told)) == {"never told": 1}
 
     sent = next(record for record in records if isinstance(record, Sent))
-    lie = dataclasses.replace(sent, uid="planted", seq=1_000_000, at=end + 1, expires=end + 1 + sent.ttl)
+    lie = dataclasses.replace(sent, uid="planted", until="delivered", seq=1_000_000, at=end + 1, expires=end + 1 + sent.ttl)
     assert rules(lie, Told(end + 2, "planted", "delivered")) == {"claimed delivered": 1}
     assert rules(without=lambda record: record == done) == {"claimed done": 1}
 

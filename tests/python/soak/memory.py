@@ -1,4 +1,7 @@
-"""The memory of a switchboard, a sender and a receiver under a steady load of mixed sizes, sample by sample."""
+"""The memory of a switchboard, a sender and a receiver under a steady load of mixed sizes, sample by sample.
+
+The slope is that of the resident set: the proportional one moves whenever another process comes or goes that shares a library.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ class Watched:
         return min((samples[-1].at - samples[0].at for samples in self.samples.values() if samples), default=0.0)
 
     def slopes(self) -> dict[str, Slope | None]:
-        """Returns how fast each process grows, in MiB an hour of its proportional set size."""
+        """Returns how fast each process grows, in MiB an hour of its resident set."""
         return {who: _slope(samples) for who, samples in self.samples.items()}
 
     @property
@@ -65,10 +68,10 @@ class Watched:
         """Tells it to a person."""
         for who, fitted in self.slopes().items():
             last = self.samples[who][-1]
-            grows = "too few samples for a slope"
+            grows = "what can't be said of so few samples"
             if fitted is not None:
                 grows = f"{fitted.value:+.2f} MiB an hour, 95 % confidence interval {fitted.low:+.2f} to {fitted.high:+.2f}"
-            yield f"{who}: PSS {last.pss / MIB:.1f} MiB, RSS {last.rss / MIB:.1f} MiB; {grows}"
+            yield f"{who}: RSS {last.rss / MIB:.1f} MiB, PSS {last.pss / MIB:.1f} MiB; RSS grows by {grows}"
         counts = self.verdict.counts
         yield f"{counts['sent']} messages, {counts['bytes'] / 1e6:.0f} MB, {len(self.verdict.violations)} violations; samples of {self.span / 60:.1f} minutes"
         if self.span < EVIDENCE:
@@ -79,7 +82,7 @@ class Watched:
 
 
 def _slope(samples: list[Sample]) -> Slope | None:
-    fitted = slope([sample.at for sample in samples], [sample.pss / MIB for sample in samples])
+    fitted = slope([sample.at for sample in samples], [sample.rss / MIB for sample in samples])
     return None if fitted is None else fitted * 3_600
 
 

@@ -110,7 +110,7 @@ def test_the_summary_says_how_long_each_leg_ran_and_what_broke(capsys: pytest.Ca
 
 
 def watched(mib_an_hour: float, minutes: float) -> Watched:
-    samples = [Sample(60.0 * minute, round((50 + mib_an_hour * minute / 60) * MIB), 60 * MIB) for minute in range(round(minutes) + 1)]
+    samples = [Sample(60.0 * minute, 40 * MIB, round((50 + mib_an_hour * minute / 60) * MIB)) for minute in range(round(minutes) + 1)]
     return Watched({"switchboard": samples})
 
 
@@ -122,7 +122,7 @@ def test_a_leak_is_found_in_half_an_hour_and_not_claimed_before() -> None:
     short = watched(10.0, 20)
     assert short.kept
     assert list(short.lines()) == [
-        "switchboard: PSS 53.3 MiB, RSS 60.0 MiB; +10.00 MiB an hour, 95 % confidence interval +10.00 to +10.00",
+        "switchboard: RSS 53.3 MiB, PSS 40.0 MiB; RSS grows by +10.00 MiB an hour, 95 % confidence interval +10.00 to +10.00",
         "0 messages, 0 MB, 0 violations; samples of 20.0 minutes",
         "A slope from less than 30 minutes proves nothing.",
     ]
