@@ -81,9 +81,18 @@ impl Switchboard {
         dictionary.set_item("links", stats.links)?;
         dictionary.set_item("swarms", stats.swarms)?;
         dictionary.set_item("mailboxes", stats.mailboxes)?;
+        dictionary.set_item("dormant", stats.dormant)?;
+        dictionary.set_item("resumed", stats.resumed)?;
         dictionary.set_item("slots", stats.slots)?;
         dictionary.set_item("guests", stats.guests)?;
         dictionary.set_item("queued_bytes", stats.queued_bytes)?;
+        dictionary.set_item("retained_bytes", stats.retained_bytes)?;
+        dictionary.set_item("parked", stats.parked)?;
+        dictionary.set_item("parked_bytes", stats.parked_bytes)?;
+        dictionary.set_item("known", stats.known)?;
+        dictionary.set_item("memory_bytes", stats.memory_bytes)?;
+        dictionary.set_item("accepted", stats.accepted)?;
+        dictionary.set_item("expired", stats.expired)?;
         dictionary.set_item("forwarded_frames", stats.forwarded_frames)?;
         dictionary.set_item("forwarded_bytes", stats.forwarded_bytes)?;
         dictionary.set_item("bounced", stats.bounced)?;
