@@ -73,6 +73,7 @@ fn begin(world: &mut World) -> Duration {
     moments(14, burst);
     moments(16, make_call);
     moments(6, fault);
+    moments(2, clock_jump);
     calm
 }
 
@@ -90,7 +91,19 @@ fn board(dice: &mut Dice) -> switchboard::Config {
 }
 
 fn stranger(dice: &mut Dice) -> (Line, i64, Manner) {
-    (Line::random(dice), dice.within(0..360_000) as i64 - 180_000, Manner::random(dice))
+    (Line::random(dice), skew(dice), Manner::random(dice))
+}
+
+/// Two clocks are never further apart than agents bear with one another.
+fn skew(dice: &mut Dice) -> i64 {
+    dice.within(0..360_000) as i64 - 180_000
+}
+
+/// Somebody sets a clock, or a machine finds out what time it is.
+fn clock_jump(world: &mut World, _: &Ticket) {
+    let Some(who) = somebody(world) else { return };
+    let skew = skew(&mut world.dice);
+    world.set_clock(who, skew);
 }
 
 fn newcomer(world: &mut World, ticket: Ticket) {

@@ -73,6 +73,8 @@ struct Messages {
     clock_errors: BTreeMap<(Who, Who), Duration>,
     /// When somebody last sent an envelope that may wait to somebody, whichever run of that one gets it.
     enveloped: BTreeMap<(Who, Who), Duration>,
+    /// By how much the clocks of a person were set in all. Whatever it says of expiries may be wrong by that.
+    clocks_set: BTreeMap<Who, Duration>,
     /// When an agent was last told that an envelope is kept, and that there is no room for one.
     kept: BTreeMap<Who, Duration>,
     no_room: BTreeMap<Who, Duration>,
@@ -105,6 +107,7 @@ impl Messages {
                 What::Enveloped { to } => {
                     messages.enveloped.insert((record.who, history.person(to)), record.at);
                 }
+                What::ClockSet { by } => *messages.clocks_set.entry(history.person(record.who)).or_default() += by,
                 What::Kept => drop(messages.kept.insert(record.who, record.at)),
                 What::NoRoom => drop(messages.no_room.insert(record.who, record.at)),
                 What::Ended => {
@@ -157,7 +160,7 @@ impl Messages {
             return violated("delivered twice", uid, about);
         }
         let (expires, path) = (message.expires, message.path);
-        if at > expires + self.tolerance(Path { to: run, ..path }) {
+        if at > expires + self.tolerance(history, Path { to: run, ..path }) {
             return violated("delivered too late", uid, format!("message {uid} expired at {expires:?}, handed over at {at:?}"));
         }
         match self.last_on_path.insert((path, run), uid) {
@@ -168,14 +171,22 @@ impl Messages {
         }
     }
 
-    fn tolerance(&self, path: Path) -> Duration {
-        TOLERANCE + self.clock_errors.get(&(path.to, path.from)).copied().unwrap_or_default()
+    fn tolerance(&self, history: &History, path: Path) -> Duration {
+        TOLERANCE + self.clock_errors.get(&(path.to, path.from)).copied().unwrap_or_default() + self.clocks_of(history, path)
+    }
+
+    /// By how much sender and receiver may be mistaken about a time, because their clocks were set.
+    fn clocks_of(&self, history: &History, path: Path) -> Duration {
+        let of = |who: Who| self.clocks_set.get(&history.person(who)).copied().unwrap_or_default();
+        of(path.from) + of(path.to)
     }
 
     /// Each receipt says more than the one before, and only what is true.
     fn receive_receipt(&mut self, history: &History, uid: Uid, state: State, at: Duration) -> Result<(), Violation> {
         let sender = self.get(uid)?.path.from;
         let waits = self.waits_for_earlier(history, uid);
+        let path = self.get(uid)?.path;
+        let clocks = self.clocks_of(history, path);
         let (is_kept, has_no_room) = (self.kept.get(&sender) == Some(&at), self.no_room.get(&sender) == Some(&at));
         let message = self.get(uid)?;
         let is_final = message.is_final();
@@ -199,16 +210,16 @@ impl Messages {
                 violated("claimed full", uid, format!("no switchboard said at {at:?} that there is no room for message {uid}"))
             }
             // What is there and not handed over has to wait for something, or is too late.
-            State::Delivered if message.handed.is_none() && !waits && at + TOLERANCE < message.expires => {
+            State::Delivered if message.handed.is_none() && !waits && at + TOLERANCE + clocks < message.expires => {
                 violated("claimed delivered", uid, format!("message {uid} was said to be there at {at:?}, and was not"))
             }
             State::Done if !message.handled => {
                 violated("claimed done", uid, format!("nobody has handled message {uid} by {at:?}"))
             }
-            State::Refused if !message.declined && at < message.expires => {
+            State::Refused if !message.declined && at + clocks < message.expires => {
                 violated("claimed refused", uid, format!("nobody has refused message {uid} by {at:?}"))
             }
-            State::Expired if at + TOLERANCE < message.expires => {
+            State::Expired if at + TOLERANCE + clocks < message.expires => {
                 violated("expired early", uid, format!("message {uid} expires at {:?}, given up at {at:?}", message.expires))
             }
             State::Sent
@@ -240,7 +251,8 @@ impl Messages {
             if self.ended.contains_key(&path.from) {
                 continue;
             }
-            if !message.is_final() && message.expires + SLACK < span.end {
+            let clocks = self.clocks_of(history, path);
+            if !message.is_final() && message.expires + SLACK + clocks < span.end {
                 return violated(
                     "never settled",
                     uid,
@@ -256,12 +268,15 @@ impl Messages {
                     format!("message {uid} is {:?} although the network is at rest", message.state),
                 );
             }
-            let had_time = message.expires > span.calm + REST;
+            let had_time = message.expires > span.calm + REST + clocks;
             if had_time && receiver_lives && matches!(message.state, State::Expired | State::Failed) {
                 return violated("given up", uid, format!("message {uid} is {:?} although there was time", message.state));
             }
             let has_arrived = matches!(message.state, State::Delivered | State::Done);
-            if has_arrived && message.handed.is_none() && receiver_lives && !was_restarted && !self.waited_in_vain(uid, message) {
+            // Its receiver may have taken it for too late.
+            let was_doubtful = !clocks.is_zero() && message.expires < span.calm + REST + clocks;
+            let is_excused = was_restarted || was_doubtful || self.waited_in_vain(uid, message);
+            if has_arrived && message.handed.is_none() && receiver_lives && !is_excused {
                 return violated(
                     "claimed delivered",
                     uid,

@@ -128,6 +128,10 @@ pub enum What {
         resumed: bool,
     },
     LinkLost,
+    /// Somebody set its clock, by so much forwards or back.
+    ClockSet {
+        by: Duration,
+    },
     /// The agent's process ended.
     Ended,
 }
@@ -218,7 +222,8 @@ impl What {
             | Self::Answered { call, .. }
             | Self::CallFailed { call, .. }
             | Self::Withdrawn { call } => Some(call),
-            Self::Greeted { .. }
+            Self::ClockSet { .. }
+            | Self::Greeted { .. }
             | Self::Enveloped { .. }
             | Self::Kept
             | Self::NoRoom

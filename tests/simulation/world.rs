@@ -252,6 +252,14 @@ impl World {
         self.seats[who].label
     }
 
+    /// Somebody sets an agent's clock to be so many milliseconds ahead of the world's.
+    pub fn set_clock(&mut self, who: Who, skew: i64) {
+        let before = std::mem::replace(&mut self.seats[who].skew, skew);
+        let by = Duration::from_millis(before.abs_diff(skew));
+        self.history.add(self.now, who, What::ClockSet { by });
+        self.settle(who);
+    }
+
     /// The agent's own clocks.
     pub fn clock(&self, who: Who) -> Now {
         self.clock_of(self.seats[who].skew)
