@@ -229,8 +229,15 @@ fn fault(world: &mut World, ticket: &Ticket) {
     }
 }
 
-/// What goes wrong at agents ends, and applications work quickly.
+/// What goes wrong at agents ends, and applications work quickly. Whoever wasn't admitted before the only one who knew of its ticket died
+/// gives up, as people do.
 pub fn calm_down(world: &mut World) {
+    for who in world.living().collect::<Vec<_>>() {
+        let seat = &world.seats[who];
+        if !seat.joined && seat.has_counted_ticket && world.history.runs(seat.host) > 1 {
+            world.kill(who);
+        }
+    }
     for who in world.resumable() {
         world.resume(who);
     }

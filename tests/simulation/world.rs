@@ -78,6 +78,8 @@ pub struct Seat {
     pub file: Option<String>,
     /// With which it asks again, should it end before it is admitted.
     ticket: Option<Ticket>,
+    /// It came with a ticket that only its issuer knows.
+    pub has_counted_ticket: bool,
     /// None once its process has ended.
     pub agent: Option<Agent>,
     pub application: Application,
@@ -286,9 +288,11 @@ impl World {
     }
 
     pub fn join_as(&mut self, config: Config, ticket: Ticket, line: Line, skew: i64, manner: Manner) -> Who {
-        let (random, routing) = (Random::from_seed(self.dice.seed()), ticket.routing);
+        let (random, routing, is_counted) = (Random::from_seed(self.dice.seed()), ticket.routing, ticket.counted);
         let agent = Agent::join(config.clone(), ticket, random, self.clock_of(skew)).expect("the settings are good");
-        self.seat(agent, config, routing, (line, skew, manner))
+        let who = self.seat(agent, config, routing, (line, skew, manner));
+        self.seats[who].has_counted_ticket = is_counted;
+        who
     }
 
     /// The process of an agent dies, and another begins with the same identity and a ticket.
@@ -323,6 +327,7 @@ impl World {
             config,
             file: None,
             ticket: None,
+            has_counted_ticket: false,
             agent: Some(agent),
             application: Application::new(manner),
             line,
