@@ -67,6 +67,8 @@ struct Message {
 struct Messages {
     by_uid: BTreeMap<Uid, Message>,
     ended: BTreeMap<Who, Duration>,
+    /// Of each identity the last run that anything was heard of.
+    newest_run: BTreeMap<Who, Who>,
     /// By path and the run that receives.
     last_on_path: BTreeMap<(Path, Who), Uid>,
     /// By how much the clock of the second may seem to the first to be behind.
@@ -89,6 +91,8 @@ impl Messages {
     fn read(history: &History) -> Result<Self, Violation> {
         let mut messages = Self::default();
         for record in &history.records {
+            let newest = messages.newest_run.entry(history.person(record.who)).or_default();
+            *newest = record.who.max(*newest);
             match record.what {
                 What::Sent { message, path, expires, until_done } => {
                     messages.by_uid.insert(message, Message::new(path, record.at, expires, until_done));
@@ -234,11 +238,15 @@ impl Messages {
         }
     }
 
-    /// Whether something that was sent before it on its path was not handed over.
+    /// Whether something that was sent before it on its path was not handed over, or to an earlier run of the receiver.
     fn waits_for_earlier(&self, history: &History, uid: Uid) -> bool {
         let Some(message) = self.by_uid.get(&uid) else { return false };
         let path = |path: Path| (path.from, history.person(path.to), path.lane, path.thread);
-        self.by_uid.range(..uid).any(|(_, earlier)| path(earlier.path) == path(message.path) && earlier.handed.is_none())
+        let is_missing = |earlier: &Message| match self.newest_run.get(&history.person(message.path.to)) {
+            Some(run) => !earlier.runs.contains(run),
+            None => true,
+        };
+        self.by_uid.range(..uid).any(|(_, earlier)| path(earlier.path) == path(message.path) && is_missing(earlier))
     }
 
     /// What has to be true of every message in the end.

@@ -229,3 +229,44 @@ fn a_request_reaches_whom_it_was_given_to_and_once() {
     let elsewhere = (3, 2, What::Requested { call: 9, from: 0, attempt: 1, intact: true });
     assert_eq!(verdict(&with(called(), &[elsewhere])), Err("redirected"));
 }
+
+#[test]
+fn what_a_switchboard_keeps_is_a_hint_that_it_has_to_give_itself() {
+    let kept = |second| (second, 0, What::Kept);
+    let hints = |state| [sent(1), kept(2), receipt(2, 1, state), receipt(3, 1, State::Unknown)];
+    let end = [handed(4, 1), receipt(5, 1, State::Delivered)];
+    assert_eq!(verdict(&[&hints(State::Accepted)[..], &end].concat()), Ok(()));
+    assert_eq!(verdict(&[&hints(State::Full)[..], &end].concat()), Err("claimed full"));
+    assert_eq!(verdict(&[&[sent(1), kept(2), receipt(3, 1, State::Accepted)][..], &end].concat()), Err("claimed accepted"));
+    let never_more = [sent_until(1, 50, false), kept(2), receipt(2, 1, State::Accepted)];
+    assert_eq!(verdict(&never_more), Err("never settled"), "it is no end");
+}
+
+#[test]
+fn a_receipt_that_comes_before_its_message_is_found() {
+    let early = [sent(1), receipt(2, 1, State::Delivered), handed(3, 1)];
+    assert_eq!(verdict(&early), Err("claimed delivered"));
+    let waits = [sent(1), sent(2), receipt(2, 2, State::Delivered), handed(3, 1), handed(3, 2), receipt(4, 1, State::Delivered)];
+    assert_eq!(verdict(&waits), Ok(()), "it was there, and waited for the one before it");
+}
+
+#[test]
+fn a_later_run_gets_again_what_was_confirmed_only_out_of_an_envelope() {
+    let again = |envelope: Option<u64>, repeated| {
+        let mut history = History { persons: vec![0, 1, 1], ..History::default() };
+        let mut records = vec![sent(2)];
+        records.extend(envelope.map(|second| (second, 0, What::Enveloped { to: 1 })));
+        records.extend([
+            handed(2, 2),
+            receipt(3, 2, State::Delivered),
+            (4, 1, What::Ended),
+            (5, 2, What::Handed { message: 2, path: Path { to: 2, ..path() }, intact: true, repeated }),
+        ]);
+        records.into_iter().for_each(|(second, who, what)| history.add(at(second), who, what));
+        check(&history, Span { calm: CALM, end: END }).map_err(|violation| violation.rule)
+    };
+    assert_eq!(again(Some(1), true), Ok(()));
+    assert_eq!(again(Some(1), false), Err("delivered twice"));
+    assert_eq!(again(Some(0), true), Err("delivered twice"), "the envelope was there before the message");
+    assert_eq!(again(None, true), Err("delivered twice"));
+}
