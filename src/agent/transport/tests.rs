@@ -372,7 +372,7 @@ fn until(mut message: Outbound, expiry: u64) -> Outbound {
 
 #[test]
 fn an_envelope_is_filled_in_order_and_what_can_t_wait_keeps_its_thread_back() {
-    let mut sender = SendLane::starting_at(50);
+    let mut sender = SendLane::new(Lane::Normal, 50);
     for (token, thread, len) in [(1, 1, 10), (2, 1, 20_000), (3, 1, 10), (4, 2, 10_000), (5, 2, 10_000), (6, 0, 10)] {
         sender.push(outbound(token, thread, len));
     }
