@@ -62,7 +62,7 @@ controls:
 models:
 	@tools/models
 
-# MINUTES: of each leg (HOURS=1 is the long form); SEED: where chance begins; LEGS: which, of seeds, chaos, memory, decoders, cut (this one needs root).
+# MINUTES: of each leg (HOURS=1 is the long form); SEED: where chance begins; LEGS: which, of seeds, chaos, memory, decoders, cut, large (the last two need root).
 # SEEDS=from..to names the simulated networks; `make test` plays a thousand, and 400 under a hostile switchboard.
 # One number plays one, and shows all of it if it fails: make soak LEGS=seeds SEEDS=17
 soak: build $(STAMPS)/chaos-proxy

@@ -310,6 +310,7 @@ class Bodies:
     def give_up(self, body: int, why: str) -> None: ...
     # At least one part and up to `limit` bytes; None: nothing yet, b"": that was all; raises BodyLost, BodyDamaged
     def take(self, body: int, limit: int) -> bytes | None: ...
+    def received(self, body: int) -> int: ...  # bytes that have come, 0 when it is over
     def release(self, body: int, why: str) -> None: ...  # the reader is done; what it didn't take is refused
 
 @final

@@ -244,6 +244,19 @@ class BodyReceipt(Receipt):
             return Progress(body.fed if body.total is None else body.total, body.total)
         return Progress(body.moved, body.total)
 
+    async def delivered(self) -> None:
+        """Waits until all of it is in the receiver's memory, or was read from there.
+
+        Raises:
+            Refused: the receiver doesn't want it, or the rest of it.
+            BodySourceFailed, BodyError: what it is made of failed, or isn't bytes.
+            Expired: nothing of it moved for its `ttl`.
+            PeerGone, AgentClosed: as for other messages.
+        """
+        await super().delivered()
+        if self.state == "refused":
+            raise self._failure()
+
     async def __aiter__(self) -> AsyncIterator[ReceiptState]:
         """Gives the present state, and again with each change of it or of `progress`, until there can be no more."""
         seen, progress = self.state, self.progress
@@ -319,6 +332,8 @@ class IncomingBody:
     @property
     def received(self) -> int:
         """Bytes that have come so far."""
+        if not self._is_over and _core.runtime_alive():
+            self._received = max(self._received, self._bodies.core.received(self._token))
         return self._received
 
     def __aiter__(self) -> AsyncIterator[bytes]:

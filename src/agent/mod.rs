@@ -133,6 +133,8 @@ pub struct Health {
     /// Calls made here that are open, and requests from others.
     pub calls: usize,
     pub requests: usize,
+    /// Large bodies that are being sent, and that come in.
+    pub bodies: (usize, usize),
     /// The identity ends with the process.
     pub ephemeral: bool,
     /// Why the agent file could not be written the last time.

@@ -79,6 +79,14 @@ impl Agent {
         }
     }
 
+    /// How many bytes of a body have come in; `None` when it is over and let go.
+    pub fn received_of(&self, body: Token) -> Option<u64> {
+        match &self.stage {
+            Stage::Member(member) => member.received_of(body),
+            Stage::Joining(_) | Stage::Pairing(_) | Stage::Over => None,
+        }
+    }
+
     /// The application doesn't read on in a body that comes in. What it hasn't read is refused.
     pub fn release_body(&mut self, body: Token, refusal: &Refusal, now: Now) {
         if let Ok((member, cx)) = self.member() {
@@ -263,6 +271,7 @@ impl Agent {
             outbox_bytes: member.map_or(0, |member| member.outbox.bytes),
             calls: member.map_or(0, |member| member.calls.len()),
             requests: member.map_or(0, |member| member.requests.len()),
+            bodies: member.map_or((0, 0), |member| member.bodies.len()),
             ephemeral: self.shared.config.is_ephemeral(),
             save_error: self.shared.keeper.error.clone(),
             certificate_expiry: member.map(|member| member.roster.own().member.expiry),

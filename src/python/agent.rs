@@ -466,6 +466,8 @@ impl Agent {
         dictionary.set_item("outbox_bytes", health.outbox_bytes)?;
         dictionary.set_item("calls", health.calls)?;
         dictionary.set_item("requests", health.requests)?;
+        dictionary.set_item("bodies_sending", health.bodies.0)?;
+        dictionary.set_item("bodies_receiving", health.bodies.1)?;
         dictionary.set_item("ephemeral", health.ephemeral)?;
         dictionary.set_item("save_error", health.save_error)?;
         dictionary.set_item("certificate_expiry_ms", health.certificate_expiry)?;

@@ -135,6 +135,11 @@ impl Bodies {
         }
     }
 
+    /// Bytes that have come of a body, 0 when it is over.
+    fn received(&self, py: Python<'_>, body: Token) -> PyResult<u64> {
+        self.with(py, move |core, _| core.agent.received_of(body).unwrap_or_default())
+    }
+
     /// The reader is done. What it hasn't taken is refused.
     fn release(&self, py: Python<'_>, body: Token, why: &str) -> PyResult<()> {
         let refusal = Refusal::new(RefusalCode::Application, why);

@@ -224,7 +224,8 @@ def test_an_exception_of_the_applications_own_code_is_the_cause() -> None:
         (MESSAGE_PACK, b"\xa1\xff", "isn't UTF-8"),
         (TEXT, b"a\xff", "isn't UTF-8"),
         (NONE, b"x", "should be none"),
-        (4, b"", "unknown content type"),
+        (4, b"", "large body where"),
+        (5, b"", "unknown content type"),
     ],
 )
 def test_bytes_that_are_no_body_are_a_protocol_error(content_type: int, data: bytes, problem: str) -> None:

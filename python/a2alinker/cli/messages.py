@@ -62,7 +62,7 @@ async def _show_large(message: Message, body: IncomingBody, output: Output, save
             output.body("body", await body.read(limit=JSON_LIMIT), record)
         else:
             async for block in body:
-                output.body("body", block, {})
+                await asyncio.to_thread(output.body, "body", block, {})  # whoever reads it may be slow
     except (DeliveryError, BodyNotSaved) as problem:
         await _refuse(message, problem)
         output.event({"error": problem.code, "text": str(problem), **record}, f"from {sender(message)}: {problem}")

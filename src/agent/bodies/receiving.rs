@@ -121,7 +121,7 @@ impl Member {
                     wants_done: None,
                     is_handled: false,
                     is_released: false,
-                    is_waiting: false,
+                    is_waiting: true,
                     moved_at: now.monotonic,
                     shown_at: now.monotonic,
                 };

@@ -208,7 +208,9 @@ class Agent:
         known[self.card.identity] = self.card.stamp
         digest = h(message.roster_body(known))
         lanes = [peer.receiving[lane] if peer else delivery.ReceivingLane(lane) for lane in Lane if lane]
-        grants = [(grant.messages, grant.size) for lane in lanes for grant in lane.credits() if isinstance(grant, Credit)]
+        grants = [
+            (grant.messages, grant.size) for lane in lanes for grant in lane.credits()[: delivery.GRANTED] if isinstance(grant, Credit)
+        ]
         return Greeting(self.now(), digest, tuple(grants), self.card.encoded)
 
     @property

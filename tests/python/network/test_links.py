@@ -17,7 +17,7 @@ EACH_WAY = 200
 
 # A large body on a link of 10 Mbit/s, 50 MB in `make soak`.
 LARGE = int(os.environ.get("A2ALINKER_LARGE", "8000000"))
-LARGE_RATE = 10_000_000
+LARGE_RATE = int(os.environ.get("A2ALINKER_RATE", "10000000"))
 LARGE_URGENT_LIMIT = 0.3  # seconds, in the median; chosen: the queue of the link itself and a part of the body
 
 RATE = 1_000_000  # bits per second of the narrow link
