@@ -54,7 +54,7 @@ class Way:
 
 async def test_a_message_for_one_that_is_away_is_accepted_and_waits_for_its_next_run(tmp_path: Path) -> None:
     path = tmp_path / "member"
-    async with separate() as (switchboard, host):
+    async with separate() as (_, host):
         member = await a2alinker.join("member", await host.invite(kind="ticket", local=True), identity=path)
         peer = await host.wait_for(name="member", timeout=10)
         await (await host.send(peer, "hello")).delivered()

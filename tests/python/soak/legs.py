@@ -39,6 +39,8 @@ DECODERS: Final[Mapping[tuple[str, str], int]] = {
     ("--lib", "ws::"): 500,
 }
 CUT: Final = 65  # seconds; longer than anything waits before it gives up a link
+NARROW: Final = 50_000_000  # bytes of a body on a narrow link; that is 40 s at 10 Mbit/s, the rate of these tests
+FILE: Final = 1 << 30  # bytes of a file between programs whose memory is watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +162,27 @@ def cut(order: Order, *, run: Run = run) -> Report:
     return failed("the cut link", said) if code else Report(kept=True, lines=tuple(line for line in said.splitlines() if "cut for" in line))
 
 
+def large(order: Order, *, run: Run = run) -> Report:
+    """Sends large bodies: past urgent messages on a narrow link, and between programs that hold little of them."""
+    del order
+    pytest = (sys.executable, "-m", "pytest", "--quiet", "-s")
+    lines: list[str] = []
+    for what, command, environment in (
+        ("large bodies on a narrow link", ("tests/python/network", "-k", "large"), {"A2ALINKER_LARGE": str(NARROW)}),
+        ("a large file between programs", ("tests/python/cli/test_bodies.py", "-k", "memory"), {"A2ALINKER_BODY": str(FILE)}),
+    ):
+        code, said = run(*pytest, *command, **environment)
+        if code:
+            return failed(what, said)
+        lines += [line for line in said.splitlines() if "MB" in line or "MiB" in line]
+    return Report(kept=True, lines=tuple(lines))
+
+
 LEGS: Final[Mapping[str, Callable[[Order], Report]]] = {
     "seeds": seeds,
     "chaos": chaos,
     "memory": steady,
     "decoders": decoders,
     "cut": cut,
+    "large": large,
 }

@@ -9,7 +9,7 @@ import pytest
 from chaos.checker import Violation
 from soak import memory
 from soak.__main__ import main
-from soak.legs import Order, Report, cut, decoders, rounds, seeds
+from soak.legs import Order, Report, cut, decoders, large, rounds, seeds
 from soak.memory import EVIDENCE, MIB, Sample, Watched
 
 
@@ -73,6 +73,8 @@ def test_a_command_that_fails_breaks_its_leg_and_its_words_are_shown() -> None:
         assert not report.kept
         assert report.lines[-1] == "seed 17: delivered twice"
     assert not cut(Order(1.0, 1), run=Commands(Clock(), 1.0, fails=0)).kept
+    for one in range(2):
+        assert not large(Order(1.0, 1), run=Commands(Clock(), 1.0, fails=one)).kept
 
 
 def test_each_round_of_the_decoders_has_a_seed_of_its_own() -> None:
