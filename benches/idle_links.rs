@@ -115,6 +115,7 @@ async fn link(address: &Address, number: usize, members: usize) -> Result<Connec
         routing: routing.public(),
         link_key: key.public(),
         resume_token: Bytes::new(),
+        received: 0,
         role: Role::Member(LinkChain::new(vec![certificate]).expect("one certificate is a chain")),
     };
     connection.write(ClientFrame::Hello(sign_hello(&challenge, &binding, &key, body)).encode())?;

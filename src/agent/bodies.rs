@@ -97,6 +97,11 @@ impl Bodies {
         self.check_at
     }
 
+    /// How many are open in each direction.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.sending.len(), self.receiving.len())
+    }
+
     fn check_by(&mut self, at: Duration) {
         self.check_at = Some(self.check_at.map_or(at, |check| check.min(at)));
     }

@@ -448,7 +448,7 @@ impl LabelChanges {
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.u8(u8::from(self.forget_others) * Self::FORGET_OTHERS | u8::from(self.resumed) * Self::RESUMED);
+        writer.u8((u8::from(self.forget_others) * Self::FORGET_OTHERS) | (u8::from(self.resumed) * Self::RESUMED));
         write_labels(writer, &self.came);
         write_labels(writer, &self.went);
     }

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from pathlib import Path
 from statistics import median
 from typing import Any, assert_type
 
@@ -19,6 +20,7 @@ import pytest
 import a2alinker
 from a2alinker import (
     AgentClosed,
+    AlreadyConsumed,
     CallRefused,
     CallTimeout,
     Context,
@@ -536,3 +538,26 @@ def wait_for(lines: Iterator[str], first_word: str) -> str:
 def stderr_of(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
     return process.stderr.read()
+
+
+def test_large_bodies_are_read_and_saved_without_a_loop(tmp_path: Path) -> None:
+    data = os.urandom(1_500_000)
+    (tmp_path / "report.bin").write_bytes(data)
+    with pair() as (host, worker):
+        receipts = [host.send("worker", source) for source in (data, a2alinker.File(tmp_path / "report.bin"), iter([data[:9], data[9:]]))]
+        bodies = [worker.receive(timeout=LIMIT).body for _ in receipts]
+        assert all(isinstance(body, sync.IncomingBody) for body in bodies)
+        assert [(body.name, body.length) for body in bodies] == [(None, len(data)), ("report.bin", len(data)), (None, None)]
+        assert b"".join(bodies[0]) == data
+        assert bodies[1].save(tmp_path).name == "report-2.bin"
+        assert bodies[2].read() == data
+        for receipt in receipts:
+            receipt.delivered(timeout=LIMIT)
+            assert receipt.progress == (len(data), len(data))
+        assert bodies[0].received == len(data)
+        with pytest.raises(AlreadyConsumed):
+            bodies[1].read()
+        refused = host.send("worker", data, until="done")
+        worker.receive(timeout=LIMIT).body.close("not that one")
+        with pytest.raises(Refused, match="not that one"):
+            refused.done(timeout=LIMIT)

@@ -82,6 +82,7 @@ impl Receiving {
 
 impl Member {
     /// Takes the head of a large body, whose message has this token. False if there can be no such body; its sender is told.
+    #[allow(clippy::too_many_arguments, reason = "all of them make up one message")]
     pub(in crate::agent) fn open_body(
         &mut self,
         cx: &mut Shared,
@@ -251,6 +252,11 @@ impl Member {
         }
         self.finish_receiving(cx, token, now);
         Taken::Part(part)
+    }
+
+    /// How much of a body has come.
+    pub(in crate::agent) fn received_of(&self, token: Token) -> Option<u64> {
+        self.bodies.receiving.get(&token).map(|body| body.received)
     }
 
     fn give_back_part(&mut self, cx: &mut Shared, sender: AgentId, run: RunId, lane: Lane, cost: Cost, now: Now) {

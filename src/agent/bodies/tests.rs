@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_full_part_is_four_whole_chunks() {
     assert_eq!(PART_HEADER + PART_BYTES, 4 * CHUNK_LIMIT);
-    assert!(PART_BYTES <= super::super::limits::PART_MAX);
+    const { assert!(PART_BYTES <= super::super::limits::PART_MAX) };
 }
 
 #[test]

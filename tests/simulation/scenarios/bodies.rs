@@ -7,10 +7,11 @@ use std::time::Duration;
 use a2alinker::agent::bodies::{End, PART_BYTES};
 use a2alinker::agent::limits::{BODIES_FROM_PEER, BODIES_TO_PEER, CREDIT_WINDOW_BYTES, LARGE_BODY_MAX};
 use a2alinker::agent::message::{ContentType, MessageHeader, MessageKind};
+use a2alinker::agent::section::{self, Receipt};
 use a2alinker::agent::{BodyError, BodyForm, Head, ReceiptState, RefusalCode, SendError};
 use a2alinker::crypto::Session;
 use a2alinker::proto::{Lane, MessageId, ThreadId};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::simulation::application::Manner;
 use crate::simulation::dice::Dice;
@@ -308,6 +309,33 @@ fn fifty_networks_keep_every_body_whole() {
         }
         assert_eq!(world.got_bodies.len(), world.sent_bodies.len(), "seed {seed}: each came once");
     }
+}
+
+#[test]
+fn a_receiver_that_says_it_has_taken_what_it_never_confirmed_gets_no_more() {
+    let mut world = World::swarm(3);
+    let mut villain = Villain::in_place_of(3, &mut world);
+    let mut session = villain.open(&mut world, VICTIM);
+    let body = world.send_body(VICTIM, 3, Lane::Normal, 64 * MIB, Source::Stream).expect("there is room");
+    world.run_for(SECOND);
+    // The head, which it has: number 0 of the lane, since nothing else went there.
+    let mut receipt = Receipt::new(Lane::Normal, 1);
+    receipt.delivered.clear();
+    let mut content = BytesMut::new();
+    section::put_receipt(&mut content, &receipt);
+    villain.send(&mut world, VICTIM, &mut session, Lane::Control, &content);
+    world.run_for(SECOND);
+    let before = held();
+    let head = world.head_of(body);
+    for number in 0..200 {
+        let set = |header: &mut MessageHeader| header.reply_to = Some(head);
+        let taken = villain.message(number, MessageKind::Taken, set, &u64::MAX.to_be_bytes());
+        villain.send(&mut world, VICTIM, &mut session, Lane::Normal, &taken);
+        world.run_for(SECOND / 100);
+    }
+    assert!(world.sent_bodies[body].largest_wish > 0, "it was asked for the body");
+    let grown = held() - before;
+    assert!(grown < 2 * CREDIT_WINDOW_BYTES as isize, "{grown} bytes of a body wait for a receiver that confirms nothing");
 }
 
 // A sender that keeps to no rule.

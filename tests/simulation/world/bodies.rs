@@ -9,7 +9,7 @@ use a2alinker::agent::{
     BodyError, BodyForm, BodySource, Content, ContentType, Event, Head, Incoming, Outgoing, ReceiptState, Refusal, RefusalCode,
     SendError, Taken, Token,
 };
-use a2alinker::proto::Lane;
+use a2alinker::proto::{Lane, MessageId};
 use bytes::Bytes;
 
 use super::World;
@@ -47,6 +47,8 @@ pub enum Reader {
 pub struct Sent {
     pub from: Who,
     pub token: Token,
+    /// The id of its message.
+    head: MessageId,
     pub uid: Uid,
     pub len: usize,
     source: Source,
@@ -122,9 +124,20 @@ impl World {
             Source::Stream | Source::Stuck(_) => BodySource::Fed { repeatable: false },
         };
         let agent = self.seats[from].agent.as_mut().ok_or(SendError::Closed)?;
-        let (token, _) = agent.send_body(outgoing, &head, body, now)?;
+        let (token, head) = agent.send_body(outgoing, &head, body, now)?;
         self.next_uid += 1;
-        self.sent_bodies.push(Sent { from, token, uid, len, source, state: None, moved: 0, is_over: false, largest_wish: 0 });
+        self.sent_bodies.push(Sent {
+            from,
+            head,
+            token,
+            uid,
+            len,
+            source,
+            state: None,
+            moved: 0,
+            is_over: false,
+            largest_wish: 0,
+        });
         self.settle(from);
         Ok(self.sent_bodies.len() - 1)
     }
@@ -137,6 +150,10 @@ impl World {
     /// Whether a body arrived whole.
     pub fn is_whole(&self, at: usize) -> bool {
         self.got_bodies_of(self.sent_bodies[at].uid).any(|got| got.outcome == Some(Ok(())))
+    }
+
+    pub fn head_of(&self, at: usize) -> MessageId {
+        self.sent_bodies[at].head
     }
 
     pub fn body_state(&self, at: usize) -> Option<&ReceiptState> {
