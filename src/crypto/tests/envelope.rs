@@ -86,7 +86,8 @@ fn outer_kind_and_payload_kind_have_to_fit() {
         open_envelope(&sealed, &bob.prekey, bob.id()).map(|opened| opened.kind)
     };
     assert_eq!(open(OuterKind::Opener, 1).unwrap(), PayloadKind::Opener);
-    assert_eq!(open(OuterKind::Envelope, 2).unwrap(), PayloadKind::Unknown(2));
+    assert_eq!(open(OuterKind::Envelope, 2).unwrap(), PayloadKind::Parked);
+    assert_eq!(open(OuterKind::Envelope, 3).unwrap(), PayloadKind::Unknown(3));
     assert!(matches!(open(OuterKind::Envelope, 1), Err(Error::Proto(_))));
     assert!(matches!(open(OuterKind::Opener, 2), Err(Error::Proto(_))));
     assert!(matches!(open(OuterKind::Session, 1), Err(Error::Open)));
