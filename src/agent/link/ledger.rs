@@ -136,3 +136,75 @@ impl Ledger {
         self.received
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{AgentId, BindingKind, VERSION};
+
+    fn origin(number: u8) -> Origin {
+        Origin::Control { peer: AgentId::from_bytes([number; 32]) }
+    }
+
+    fn welcome(features: Features, resumed: Option<u64>) -> Welcome {
+        Welcome {
+            version: VERSION,
+            features,
+            wall: 0,
+            binding: BindingKind::None,
+            ping_seconds: 20,
+            grace_seconds: 120,
+            resume_token: Bytes::from_static(b"token"),
+            resumed,
+            boot: None,
+        }
+    }
+
+    /// A link on which five frames were sent and three came, and that was lost.
+    fn lost() -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.handle_welcome(&welcome(Features::RESUME, None)).unwrap();
+        (0..5).for_each(|number| ledger.track(origin(number)));
+        (0..3).for_each(|_| assert_eq!(ledger.handle_data(100, Duration::ZERO), None));
+        ledger.handle_down();
+        ledger
+    }
+
+    #[test]
+    fn a_resumed_link_says_what_was_lost_and_counts_on() {
+        let mut ledger = lost();
+        assert_eq!(ledger.claim(), (Bytes::from_static(b"token"), 3));
+        let goes_on = ledger.handle_welcome(&welcome(Features::RESUME, Some(3)));
+        assert_eq!(goes_on, Ok(Continuity::Resumed { lost: vec![origin(3), origin(4)] }));
+        ledger.track(origin(9));
+        assert_eq!((ledger.origin(2), ledger.origin(3), ledger.origin(4)), (Some(origin(2)), Some(origin(9)), None));
+        assert_eq!(ledger.claim().1, 3);
+    }
+
+    #[test]
+    fn a_switchboard_that_received_more_than_was_sent_is_not_believed() {
+        assert_eq!(lost().handle_welcome(&welcome(Features::RESUME, Some(6))), Err(()));
+    }
+
+    #[test]
+    fn what_nobody_asked_to_resume_is_new() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.handle_welcome(&welcome(Features::RESUME, Some(0))), Ok(Continuity::New));
+        let mut ledger = lost();
+        assert_eq!(ledger.handle_welcome(&welcome(Features::NONE, None)), Ok(Continuity::New));
+        assert!(!ledger.can_resume() && ledger.origin(0).is_none());
+    }
+
+    #[test]
+    fn what_came_is_acknowledged_by_count_by_size_and_by_time() {
+        let mut ledger = lost();
+        ledger.handle_welcome(&welcome(Features::RESUME, Some(5))).unwrap();
+        let acks: Vec<u64> = (0..LINK_ACK_FRAMES).filter_map(|_| ledger.handle_data(100, Duration::ZERO)).collect();
+        assert_eq!(acks, [3 + LINK_ACK_FRAMES]);
+        assert_eq!(ledger.handle_data(LINK_ACK_BYTES, Duration::ZERO), Some(4 + LINK_ACK_FRAMES));
+        assert_eq!(ledger.handle_data(1, Duration::from_secs(1)), None);
+        assert_eq!(ledger.poll_timeout(), Some(Duration::from_secs(1) + LINK_ACK_DELAY));
+        assert_eq!(ledger.handle_timeout(Duration::from_secs(2)), Some(5 + LINK_ACK_FRAMES));
+        assert_eq!(ledger.poll_timeout(), None);
+    }
+}
