@@ -108,6 +108,19 @@ def test_each_attack_of_the_security_page_has_tests_that_exist() -> None:
     assert sorted({test for tests in named for test in tests} - defined) == []
 
 
+def test_each_promise_names_a_test_that_exists() -> None:
+    page = (REPOSITORY / "docs/guarantees.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    promises = [row for row in rows if row[0] not in {"promise", "---"}]
+    named = [(file, name) for *_, cell in promises for file, name in named_in(cell)]
+    defined = {file: defined_in(REPOSITORY / file) for file, _ in named}
+
+    assert len(promises) > 25
+    assert [promise for promise, how, tests in promises if bool(tests) == how.startswith("**Not built yet**")] == []
+    assert len(named) > 60
+    assert [f"{file}: {name}" for file, name in named if name not in defined[file]] == []
+
+
 def test_models_that_nobody_could_run_fail() -> None:
     run = subprocess.run(
         [REPOSITORY / "tools/models"], capture_output=True, text=True, check=False, env={**os.environ, "PROVERIF": "/no/such/proverif"}
@@ -115,6 +128,27 @@ def test_models_that_nobody_could_run_fail() -> None:
 
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr == "ProVerif isn't installed (https://proverif.inria.fr): the models were not run\n"
+
+
+def named_in(cell: str) -> Iterator[tuple[str, str]]:
+    """Gives file and name of each test: those of Python with their file, those of Rust after it."""
+    file = ""
+    for word in re.findall(r"`([^`]+)`", cell):
+        if "/" in word:
+            file, _, name = word.partition("::")
+        else:
+            name = word
+        if name:
+            yield file, name
+
+
+def defined_in(file: Path) -> set[str]:
+    if not file.is_file():
+        return set()
+    attribute = r"#\[(?:tokio::)?test\b[^\n]*\n(?:\s*(?:#\[|//)[^\n]*\n)*\s*(?:async )?fn (\w+)"
+    return set(
+        re.findall(r"^(?:async )?def (test_\w+)" if file.suffix == ".py" else attribute, file.read_text(encoding="utf-8"), re.MULTILINE)
+    )
 
 
 def python_blocks(page: str) -> list[str]:
