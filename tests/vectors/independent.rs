@@ -2,9 +2,13 @@
 //! once more, byte for byte, and opened.
 
 use a2alinker::{
+    agent::{
+        message::{MessageHeader, MessageKind},
+        parcel::Parcel,
+    },
     crypto::{
         AdmissionReply, AdmissionRequest, AdmissionStatus, CertificateChain, Code, Identity, Initiation, InitiatorParams,
-        KeyPair, Opening, Random, ResponderParams, SessionHello, Ticket, admission, envelope,
+        KeyPair, Opening, PayloadKind, Random, ResponderParams, SessionHello, Ticket, admission, envelope,
         pairing::{Asking, Message, Offer, Seen, Telling},
     },
     proto::{
@@ -166,6 +170,36 @@ fn a_session_with_the_second_implementation_is_the_same_on_both_sides() {
             }
         }
     }
+}
+
+#[test]
+fn messages_that_the_second_implementation_parked_are_read_and_made_the_same() {
+    let vectors = Vectors::read();
+    let (sender, receiver) = (vectors.member("initiator"), vectors.member("responder"));
+    let frame = vectors.frame("parcel");
+
+    let opened = envelope::open(&frame, &receiver.prekey, receiver.identity.id()).unwrap();
+    assert_eq!((opened.sender, opened.receiver_run, opened.kind), (sender.identity.id(), receiver.run, PayloadKind::Parked));
+    let parcel = Parcel::decode(&opened.payload).unwrap();
+    assert_eq!((parcel.run, parcel.wall, parcel.wall_there, parcel.floor), (sender.run, NOW, NOW - 7, 40));
+    assert_eq!(parcel.card, sender.card);
+    let parked: Vec<_> = parcel.messages.iter().map(|parked| (parked.number, parked.before, parked.waits_until)).collect();
+    assert_eq!(parked, [(40, 40, 0), (43, 40, EXPIRY - 1)]);
+    for (parked, after) in parcel.messages.iter().zip([0, 2]) {
+        let (header, body) = MessageHeader::decode(parked.message.clone()).unwrap();
+        assert_eq!((header.kind, header.after, header.free, &body[..]), (MessageKind::Plain, after, true, &b"parked"[..]));
+    }
+
+    let to = envelope::Addressee {
+        receiver: receiver.identity.id(),
+        run: receiver.run,
+        prekey: receiver.prekey.public(),
+        destination: vectors.label(&receiver),
+        lane: Lane::Normal,
+        expiry: EXPIRY,
+    };
+    let made = envelope::seal_parked(&sender.identity, &to, &parcel.encode(), &mut vectors.random("parcel")).unwrap();
+    assert_eq!(made.bytes(), frame.bytes());
 }
 
 #[test]

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
-from independent import admission, handshake, hpke, keys, link, pairing, session, transcript, xwing
+from independent import admission, handshake, hpke, keys, link, pairing, parcel, session, transcript, xwing
 from independent.certificate import check_chain
 from independent.codec import Refused, base32, u16
 from independent.handshake import Greeting, Initiation
@@ -194,3 +194,19 @@ def test_a_pairing_by_code_is_that_of_the_vectors() -> None:
 
 def test_the_vectors_that_the_rust_code_reads_are_what_this_code_writes() -> None:
     assert (FOLDER / transcript.FILE).read_text(encoding="utf-8") == transcript.make()
+
+
+def test_a_parcel_opens_as_its_receiver_sees_it_and_to_nobody_else() -> None:
+    swarm, frame = Swarm(_ahead()), read("independent.txt")["parcel"].frame()
+    sender, run, made = parcel.open_parcel(frame, swarm.responder.prekey, swarm.responder.identity.public)
+    assert (sender, run, made.run) == (swarm.initiator.identity.public, swarm.responder.run, swarm.initiator.run)
+    assert [(one.number, one.before) for one in made.messages] == [(40, 40), (43, 40)]
+    assert parcel.Parcel.decode(made.encode()) == made
+    with pytest.raises(Refused):
+        parcel.open_parcel(frame, swarm.initiator.prekey, swarm.initiator.identity.public)
+
+
+def _ahead() -> Counting:
+    random = Counting()
+    random(transcript.AHEAD)
+    return random

@@ -3,7 +3,7 @@
 `python -m independent.transcript` in `tests/python` writes `tests/vectors/independent.txt`; a test compares it.
 """
 
-from independent import admission, handshake, link, pairing
+from independent import admission, handshake, link, message, pairing, parcel
 from independent.card import Card, Skill
 from independent.handshake import Greeting, Initiation
 from independent.keys import SigningKey, h
@@ -42,6 +42,7 @@ def make() -> str:
     _session(cases, swarm, random)
     _admission(cases, swarm, random)
     _pairing(cases, swarm, random)
+    _parcel(cases, swarm, random)
     return write(STORY, cases)
 
 
@@ -148,6 +149,36 @@ def _pairing(cases: Cases, swarm: Swarm, random: Counting) -> None:
     cases["tell"] = {"frame": tell.encode()}
     cases["confirm"] = {"frame": confirm.encode()}
     cases["offer"] = {"frame": offer.encode(), "ticket": str(ticket)}
+
+
+def _parcel(cases: Cases, swarm: Swarm, random: Counting) -> None:
+    sender, receiver = swarm.initiator, swarm.responder
+    skipped = random.position
+    numbers = ((40, 40, 0, 0), (43, 40, EXPIRY - 1, 2))
+    messages = tuple(
+        parcel.Parked(
+            number,
+            before,
+            waits,
+            message.Message(
+                bytes([number]) * 16, message.Kind.PLAIN, b"parked", message.TEXT, EXPIRY - 1, 1_000, after=after, flags=message.FREE
+            ).encode(),
+        )
+        for number, before, waits, after in numbers
+    )
+    made = parcel.Parcel(sender.run, NOW, NOW - 7, _bytes(cases, "initiator", "card"), 40, messages)
+    frame = parcel.seal(
+        sender.identity,
+        receiver.identity.public,
+        receiver.run,
+        receiver.prekey.public,
+        receiver.label,
+        Lane.NORMAL,
+        EXPIRY,
+        made,
+        random,
+    )
+    cases["parcel"] = {"random": f"{skipped}", "frame": frame.encode()}
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ fn a_switchboard_that_restarts_in_the_middle_of_a_burst_loses_nothing() {
     assert!((1..100).contains(&before), "{before} were handed over before the restart");
     world.restart_switchboard(SECOND);
     world.run_for(SECOND * 15);
-    assert_eq!(in_state(&world, &messages, State::Delivered), 100);
+    assert_eq!(in_state(&world, &messages, State::Delivered), 100, "what the switchboard lost never arrived");
     world.conclude();
 }
 
