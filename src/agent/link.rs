@@ -276,6 +276,9 @@ impl Link {
 
     pub(super) fn close(&mut self) {
         if self.is_up() {
+            if let Some(received) = self.ledger.handle_close() {
+                self.notices.push_back(ClientFrame::LinkAck { received }.encode());
+            }
             self.notices.push_back(ClientFrame::Goodbye(GoodbyeReason::Closing).encode());
         }
         self.phase = match self.phase {

@@ -125,6 +125,11 @@ impl Ledger {
         self.ack_at.is_some_and(|at| at <= now).then(|| self.said())
     }
 
+    /// What to acknowledge before the link ends in good order: what isn't acknowledged then counts as lost, and its senders hear so.
+    pub(super) fn handle_close(&mut self) -> Option<u64> {
+        self.ack_at.is_some().then(|| self.said())
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         self.ack_at
     }

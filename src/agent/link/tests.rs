@@ -38,6 +38,10 @@ impl Bench {
         self.link.handle_frame(frame.encode(), self.now, &mut self.random)
     }
 
+    fn notices(&mut self) -> Vec<Bytes> {
+        std::iter::from_fn(|| self.link.poll_notice()).collect()
+    }
+
     fn wait(&mut self, time: Duration) -> LinkInput {
         self.now.monotonic += time;
         self.now.wall += u64::try_from(time.as_millis()).unwrap();
@@ -178,6 +182,21 @@ fn one_that_shuts_down_leads_to_the_next_at_once() {
     let down = bench.hear(ServerFrame::Goodbye(GoodbyeReason::ShuttingDown));
     assert!(matches!(down, LinkInput::Down { retry_in: Duration::ZERO, .. }));
     assert_eq!(bench.commands(), [Command::Disconnect, Command::PreferOthers]);
+}
+
+#[test]
+fn what_was_received_is_acknowledged_before_goodbye() {
+    let goodbye = ClientFrame::Goodbye(GoodbyeReason::Closing).encode();
+    for received in 0..2 {
+        let mut bench = Bench::up(0);
+        let resumable = Welcome { features: Features::RESUME, resume_token: Bytes::from_static(b"token"), ..welcome() };
+        bench.link.ledger.handle_welcome(&resumable).unwrap();
+        bench.notices();
+        (0..received).for_each(|_| assert_eq!(bench.link.ledger.handle_data(100, bench.now.monotonic), None));
+        bench.link.close();
+        let ack = (received > 0).then(|| ClientFrame::LinkAck { received }.encode());
+        assert_eq!(bench.notices(), ack.into_iter().chain([goodbye.clone()]).collect::<Vec<_>>());
+    }
 }
 
 fn stranger() -> Credentials {
