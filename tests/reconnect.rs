@@ -43,9 +43,9 @@ fn a_doubtful_link_that_answers_stays_and_a_silent_one_is_given_up_in_seconds() 
         guest.client.flush();
     };
     doubt();
-    // The answer to the ping comes before what the switchboard sends later.
-    delivered(&host, &guest);
+    // The switchboard reads the ping before the message that follows it, and answers before what it sends later.
     delivered(&guest, &host);
+    delivered(&host, &guest);
     guest.expect_nothing(|event| matches!(event, Event::LinkLost { .. }));
 
     path.fall_silent();

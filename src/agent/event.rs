@@ -33,7 +33,7 @@ pub enum Command {
     Disconnect,
     /// The switchboard connected to last refuses this agent: from the next [`Connect`](Self::Connect) on the others come first.
     PreferOthers,
-    /// Ask the switchboard for a sign of life, which `handle_heard` reports.
+    /// Ask the switchboard for a sign of life, which `handle_pong` reports.
     Ping,
     /// Write what [`super::Agent::file`] gives into the agent file, not on the way of frames, and report with `handle_saved`.
     Save,

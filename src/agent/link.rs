@@ -138,8 +138,10 @@ pub(super) struct Link {
     last_heard: Duration,
     /// Silence after which the link is probed.
     quiet_limit: Duration,
-    /// A ping went out, and something has to be heard by then.
+    /// A ping went out, and its answer, or at least something, has to be heard by then.
     probed_until: Option<Duration>,
+    /// The path changed since that ping: its answer proves nothing about the new one.
+    doubted_again: bool,
     /// What the clocks said at the last timeout.
     clock: Now,
     /// Other addresses than the one connected to, and how many have refused since the link was up.
@@ -177,6 +179,7 @@ impl Link {
             last_heard: now.monotonic,
             quiet_limit: PING_INTERVAL_MAX + PING_GRACE,
             probed_until: None,
+            doubted_again: false,
             clock: now,
             others: 0,
             refusals: 0,
@@ -316,10 +319,25 @@ impl Link {
         }
     }
 
-    /// Something came from the switchboard that isn't a frame: it lives.
+    /// Something came from the switchboard. It may have been on its way before the path was in doubt: a probe waits for longer, and goes on.
     pub(super) fn handle_heard(&mut self, now: Now) {
         self.last_heard = now.monotonic;
+        if let Some(until) = &mut self.probed_until {
+            *until = now.monotonic + PROBE_TIMEOUT;
+        }
+    }
+
+    /// The answer to a ping came.
+    pub(super) fn handle_pong(&mut self, now: Now) {
+        self.handle_heard(now);
         self.probed_until = None;
+        self.take_round_trip(now);
+        if std::mem::take(&mut self.doubted_again) {
+            self.probe(now);
+        }
+    }
+
+    fn take_round_trip(&mut self, now: Now) {
         if let Some(asked) = self.asked_at.take() {
             self.round_trip = Some(now.monotonic.saturating_sub(asked));
         }
@@ -424,6 +442,7 @@ impl Link {
                 LinkInput::Nothing
             }
             (Phase::Greeting { .. }, ServerFrame::Welcome(welcome)) => {
+                self.take_round_trip(now);
                 let interval = Duration::from_secs(welcome.ping_seconds.into()).clamp(Duration::from_secs(1), PING_INTERVAL_MAX);
                 self.quiet_limit = interval + PING_GRACE;
                 self.phase = Phase::Up;
@@ -534,8 +553,11 @@ impl Link {
         wall.saturating_sub(now.monotonic.saturating_sub(before.monotonic)) >= CLOCK_JUMP
     }
 
+    /// Asks for a sign of life. One question at a time: WebSocket has one answer for several (RFC 6455 section 5.5.3).
     fn probe(&mut self, now: Now) {
-        if self.probed_until.is_none() {
+        if self.probed_until.is_some() {
+            self.doubted_again = true;
+        } else {
             self.commands.push_back(Command::Ping);
             self.asked_at = Some(now.monotonic);
             self.probed_until = Some(now.monotonic + PROBE_TIMEOUT);
@@ -619,6 +641,7 @@ impl Link {
     fn reset(&mut self) {
         self.hello = None;
         self.probed_until = None;
+        self.doubted_again = false;
         self.asked_at = None;
         self.notices.clear();
         self.ledger.handle_down();

@@ -228,9 +228,14 @@ impl Agent {
         self.take(input, now);
     }
 
-    /// The switchboard lives: a ping or pong came.
+    /// The switchboard lives: something came that isn't a whole frame.
     pub fn handle_heard(&mut self, now: Now) {
         self.shared.link.handle_heard(now);
+    }
+
+    /// The switchboard answered a ping.
+    pub fn handle_pong(&mut self, now: Now) {
+        self.shared.link.handle_pong(now);
     }
 
     /// The network of this machine changed.

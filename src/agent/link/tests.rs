@@ -70,13 +70,37 @@ fn a_silent_link_is_probed_and_given_up_within_two_pings_of_the_switchboard() {
 }
 
 #[test]
-fn whatever_is_heard_answers_a_probe() {
+fn a_pong_answers_a_probe_and_tells_the_round_trip() {
     let mut bench = Bench::up(0);
     bench.wait(bench.due_in());
-    bench.link.handle_heard(bench.now);
     assert_eq!(bench.commands(), [Command::Ping]);
+    bench.wait(Duration::from_millis(70));
+    bench.link.handle_pong(bench.now);
     assert!(matches!(bench.wait(PROBE_TIMEOUT), LinkInput::Nothing));
     assert!(bench.commands().is_empty() && bench.link.is_up());
+    assert_eq!(bench.link.round_trip(), Some(Duration::from_millis(70)));
+}
+
+#[test]
+fn what_else_is_heard_may_be_older_than_the_doubt_and_only_lengthens_a_probe() {
+    let mut bench = Bench::up(0);
+    bench.wait(bench.due_in());
+    bench.commands();
+    bench.wait(PROBE_TIMEOUT / 2);
+    bench.link.handle_heard(bench.now);
+    assert_eq!(bench.due_in(), PROBE_TIMEOUT);
+    assert!(matches!(bench.wait(PROBE_TIMEOUT), LinkInput::Down { error: LinkError::Silent(PROBE_TIMEOUT), .. }));
+}
+
+#[test]
+fn the_answer_to_a_ping_from_before_a_change_of_the_path_leads_to_another_ping() {
+    let mut bench = Bench::up(0);
+    bench.link.handle_path_change(PathChange::Unsure, bench.now);
+    bench.link.handle_path_change(PathChange::Unsure, bench.now);
+    assert_eq!(bench.commands(), [Command::Ping]);
+    bench.link.handle_pong(bench.now);
+    assert_eq!(bench.commands(), [Command::Ping]);
+    assert!(matches!(bench.wait(PROBE_TIMEOUT), LinkInput::Down { error: LinkError::Silent(PROBE_TIMEOUT), .. }));
 }
 
 #[test]

@@ -107,10 +107,13 @@ impl<A: Application> Driver<A> {
             Some(Err(error)) => core.agent.handle_disconnected(error, now),
             None => {}
         }
-        if let Link::Up(connection) = &mut *link
-            && connection.take_heard()
-        {
-            core.agent.handle_heard(now);
+        if let Link::Up(connection) = &mut *link {
+            if connection.take_heard() {
+                core.agent.handle_heard(now);
+            }
+            if connection.take_answered() {
+                core.agent.handle_pong(now);
+            }
         }
         for frame in self.frames_in.drain(..) {
             core.agent.handle_frame(frame, now);

@@ -274,7 +274,7 @@ impl World {
         }
         let now = self.clock(who);
         if let Some(agent) = &mut self.seats[who].agent {
-            agent.handle_heard(now);
+            agent.handle_pong(now);
         }
         self.settle(who);
     }
