@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..bodies import File
+from ..call import Call
+from ..exceptions import StreamRestarted
 from . import exits, values
 from .agents import member, run, somebody, somebody_who_can
 from .messages import show
@@ -78,12 +80,23 @@ async def _call(options: argparse.Namespace, output: Output, args: list[Any], kw
             await somebody_who_can(agent, options.skill, options.wait)
         remote = agent.remote(options.skill, to=options.to, priority=options.priority, timeout=options.timeout)
         running = remote(*args, **kwargs)
-        async for part in running:
-            if options.stream or output.as_json:
-                output.body("part", part, {})
-            elif sys.stderr.isatty():
-                output.talk(shown(f"... {part}", sys.stderr))
+        await _print_parts(running, options, output)
         answer = await running
         worker = running.peer
         output.body("answer", answer, {"from": worker.name if worker else None, "attempt": running.attempt})
     return 0
+
+
+async def _print_parts(running: Call[Any], options: argparse.Namespace, output: Output) -> None:
+    """Prints the partial answers, or tells a person of them; of each attempt, if the call moves."""
+    while True:
+        try:
+            async for part in running:
+                if options.stream or output.as_json:
+                    output.body("part", part, {})
+                elif sys.stderr.isatty():
+                    output.talk(shown(f"... {part}", sys.stderr))
+        except StreamRestarted as moved:
+            output.event({"event": "restarted", "attempt": moved.attempt}, f"{moved}: it begins anew")
+        else:
+            return

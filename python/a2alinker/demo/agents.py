@@ -6,7 +6,6 @@ report only: the work itself goes from agent to agent, through the switchboard. 
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import json
 import sys
@@ -179,12 +178,20 @@ async def hand_out(agent: a2alinker.Agent, waiting: Iterator[Job]) -> None:
         begin = time.monotonic()
         call = agent.call(job.skill, job.path, *job.arguments)
         tell("begun", job=job.number, skill=job.skill, path=job.path)
-        while not call.done():
-            with contextlib.suppress(a2alinker.StreamRestarted):  # the call has moved to another worker, who begins anew
-                async for done, total in call:
-                    tell("progress", job=job.number, worker=name_of(call), attempt=call.attempt, done=done, total=total)
+        await tell_progress(call, job)
         result = await call
         tell("finished", job=job.number, worker=name_of(call), attempt=call.attempt, seconds=time.monotonic() - begin, result=result)
+
+
+async def tell_progress(call: a2alinker.Call[Any], job: Job) -> None:
+    """Tells how far a call is, until it has ended."""
+    while True:
+        try:
+            async for done, total in call:
+                tell("progress", job=job.number, worker=name_of(call), attempt=call.attempt, done=done, total=total)
+        except a2alinker.StreamRestarted:  # the call has moved to another worker, who begins anew
+            continue
+        return
 
 
 def name_of(call: a2alinker.Call[Any]) -> str:
