@@ -6,6 +6,9 @@
 //! becomes faster is noticed; from the beginning the window doubles with each round trip until the path is full. The window itself makes a queue
 //! that hides how short the path is, so from time to time it shrinks until a message has found the path empty.
 //!
+//! Where other lanes have more under way than that, the queue is theirs, and to spare it would only starve this one: at the same delay, what a lane
+//! has under way is its share of the path. So it may have as much as they, and the lanes' weights decide.
+//!
 //! It holds for everything in lane bulk, and for parts of large bodies in any lane. What is measured are messages that went once.
 
 use std::time::Duration;
@@ -25,6 +28,8 @@ pub(super) struct Flight {
     /// In lane bulk every message counts.
     counts_all: bool,
     under_way: u64,
+    /// What other lanes have under way.
+    beside: u64,
     /// Bytes that were confirmed in all, and when the last were.
     landed: u64,
     landed_at: Duration,
@@ -96,10 +101,15 @@ impl Flight {
         u64::try_from(carried).unwrap_or(u64::MAX / 2).min(u64::MAX / 2)
     }
 
+    /// Other lanes have so many bytes under way on the same path.
+    pub(super) fn note_beside(&mut self, bytes: u64) {
+        self.beside = bytes;
+    }
+
     /// Whether a message of this size may go.
     pub(super) fn admits(&self, bytes: u64) -> bool {
         let window = if self.is_measuring { self.carried() / 2 } else { self.window() };
-        cfg!(feature = "planted_flight_off") || self.under_way == 0 || self.under_way + bytes <= window
+        cfg!(feature = "planted_flight_off") || self.under_way == 0 || self.under_way + bytes <= window.max(self.beside)
     }
 
     /// A message goes.
@@ -217,6 +227,20 @@ mod tests {
         let start = flight.start(PART, Duration::ZERO);
         flight.land(start, false, Duration::from_secs(60));
         assert_eq!((flight.window(), flight.under_way), (WINDOW_MIN, 0));
+    }
+
+    #[test]
+    fn beside_others_a_lane_may_have_as_much_under_way_as_they() {
+        let mut flight = Flight::new(true);
+        flight.note_beside(10 * PART);
+        let mut sent = 0;
+        while flight.admits(PART) {
+            flight.start(PART, Duration::ZERO);
+            sent += 1;
+        }
+        assert_eq!(sent, 10);
+        flight.note_beside(0);
+        assert!(!flight.admits(PART));
     }
 
     #[test]

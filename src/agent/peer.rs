@@ -314,6 +314,9 @@ impl Peer {
         let mut builder =
             FrameBuilder::with_capacity(if self.send[lane.index()].fills_a_frame() { CONTENT } else { SMALL_CONTENT });
         let room = if lane == Lane::Control { CONTROL_MESSAGES } else { section::CHUNK_LIMIT };
+        let under_way = self.send.iter().map(SendLane::bytes_under_way).sum::<u64>();
+        let own = self.send[lane.index()].bytes_under_way();
+        self.send[lane.index()].note_beside(under_way - own);
         let built = self.send[lane.index()].build(builder.buffer(), room, now.monotonic);
         if self.has_session() && (built.is_some() || (lane == Lane::Control && self.control_is_due(now))) {
             self.add_control(&mut builder, if lane == Lane::Control { CONTROL_CONTENT } else { CONTENT });

@@ -12,12 +12,13 @@ import pytest
 
 from a2alinker import bench
 from a2alinker._processes import ProcessError
-from a2alinker.bench import pairing
+from a2alinker.bench import delivery, pairing
 from a2alinker.bench.paths import Peers, Run
 from a2alinker.bench.results import Results, figure_of, measure, table
 from a2alinker.bench.workloads import WORKLOADS, Workload
 
 CLIENT_BYTES = 30 << 20  # that a client has at most over bare Python
+BULK_SHARE = 7.0  # per cent that bulk gets at least beside anything else
 PAIRING_LIMIT = 10.0  # seconds; a tenth of one on a machine that has nothing else to do
 
 
@@ -166,3 +167,13 @@ def test_no_figure_comes_from_no_run() -> None:
 async def test_joining_by_code_is_measured_from_process_to_process() -> None:
     (seconds,) = await pairing.measure(1)
     assert 0 < seconds < PAIRING_LIMIT
+
+
+def test_a_file_arrives_a_cut_link_comes_back_and_bulk_gets_its_share(capsys: pytest.CaptureFixture[str]) -> None:
+    assert delivery.main(["--megabytes", "2", "--cuts", "1", "--seconds", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"large file: \d+ MB/s", printed)
+    assert re.search(r"resume after an outage of 1 s: \d+ ms", printed)
+    shares = [float(share) for share in re.findall(r"bulk beside .*: ([\d.]+)%", printed)]
+    assert len(shares) == len(delivery.BESIDE_BULK)
+    assert min(shares) >= BULK_SHARE, printed

@@ -9,6 +9,7 @@ runs of all paths take turns and the median of each is compared with the median 
     nats.py       the same with nats-py and nats-server, if asked for
     figures.py    import time and memory, if asked for
     pairing.py    joining by code; runs by itself
+    delivery.py   large files, outages, shares of the priorities; runs by itself
     workloads.py  what is measured
     results.py    medians, ratios, the table and the JSON
 """

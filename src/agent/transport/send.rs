@@ -117,6 +117,8 @@ pub struct SendLane {
     progress_sent_at: Duration,
     credit: [SendCredit; CLASSES],
     flight: Flight,
+    /// Bytes that were sent and aren't known to have arrived.
+    under_way: u64,
     starved: bool,
     parking: parked::Parking,
 }
@@ -131,6 +133,8 @@ struct Entry {
     repeated: bool,
     /// The switchboard keeps it: it goes again only if its receiver stays silent once it is there.
     accepted: bool,
+    /// Its bytes, while it is under way.
+    under_way: u64,
     /// It counts for what may be under way.
     flight: Option<Start>,
 }
@@ -173,6 +177,16 @@ impl SendLane {
     /// Whether the receiver has still to say something about what was sent, or to give credit for what waits.
     pub fn has_unsettled(&self) -> bool {
         !self.entries.is_empty() || self.starved
+    }
+
+    /// Bytes that were sent and aren't known to have arrived.
+    pub fn bytes_under_way(&self) -> u64 {
+        self.under_way
+    }
+
+    /// Other lanes have so many bytes under way on the same path.
+    pub fn note_beside(&mut self, bytes: u64) {
+        self.flight.note_beside(bytes);
     }
 
     /// How many messages wait for their number.
@@ -301,6 +315,7 @@ impl SendLane {
             }
             let flight = self.counts(&message).then(|| self.flight.start(cost as u64, now));
             let number = self.next();
+            self.under_way += cost as u64;
             let message = self.number(message, number, flight, now);
             if cost > CHUNK_LIMIT {
                 let message = message.clone();
@@ -319,11 +334,13 @@ impl SendLane {
         section.map(|section| Built { first, count: section.end(), offset: None })
     }
 
-    /// The class whose front message goes next: the oldest among those that have credit and keep the order of their threads.
+    /// The class whose front message goes next: the oldest among those that have credit and keep the order of their threads. Of those that
+    /// count for what may be under way, none overtakes an older one that there is no room for: small ones would starve large ones.
     fn next_class(&mut self) -> Option<usize> {
         self.starved = false;
         let mut blocked = false;
         let mut best: Option<(u64, usize)> = None;
+        let mut counted: Option<(u64, usize, u64)> = None;
         for (class, queue) in self.waiting.iter().enumerate() {
             let Some(message) = queue.front() else { continue };
             let in_order = message
@@ -331,12 +348,24 @@ impl SendLane {
                 .thread
                 .is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.place));
             let cost = message.cost() as u64;
-            let is_covered = message.is_cancel() || self.credit[class].covers(cost);
-            let may_go = is_covered && (!self.counts(message) || self.flight.admits(cost));
-            if !may_go || !in_order {
+            let place = message.place;
+            if !in_order || !(message.is_cancel() || self.credit[class].covers(cost)) {
                 blocked = true;
-            } else if best.is_none_or(|(place, _)| message.place < place) {
-                best = Some((message.place, class));
+            } else if self.counts(message) && !message.is_cancel() {
+                if counted.is_none_or(|(oldest, ..)| place < oldest) {
+                    counted = Some((place, class, cost));
+                }
+            } else if best.is_none_or(|(oldest, _)| place < oldest) {
+                best = Some((place, class));
+            }
+        }
+        if let Some((place, class, cost)) = counted
+            && best.is_none_or(|(oldest, _)| place < oldest)
+        {
+            if self.flight.admits(cost) {
+                best = Some((place, class));
+            } else {
+                blocked = true;
             }
         }
         self.starved = blocked && best.is_none();
@@ -376,12 +405,14 @@ impl SendLane {
         if message.header.content_type == ContentType::Large {
             self.last_in_thread.insert(ThreadId::from_bytes(*message.header.id.as_bytes()), number);
         }
+        let message_cost = message.cost() as u64;
         self.entries.push_back(Entry {
             message: Some(message),
             delivered: false,
             sent_at: now,
             repeated: false,
             accepted: false,
+            under_way: message_cost,
             flight,
         });
         self.entries.back().and_then(|entry| entry.message.as_ref()).expect("pushed on the line above")
@@ -433,10 +464,12 @@ impl SendLane {
         if let Some(message) = &mut entry.message {
             message.hint = None;
         }
+        let under_way = std::mem::take(&mut entry.under_way);
         if let Some(start) = entry.flight.take() {
             self.flight.land(start, !repeated, now);
             self.starved = false;
         }
+        self.under_way = self.under_way.saturating_sub(under_way);
         let entry = self.entry(number)?;
         let (is_gap, wants_done, token) =
             entry.message.as_ref().map(|message| (message.is_gap(), message.wants_done(), message.token))?;
@@ -454,9 +487,13 @@ impl SendLane {
 
     fn settle(&mut self, number: u64, state: ReceiptState, settled: &mut Vec<Settled>) {
         let Some(message) = self.entry(number).and_then(|entry| entry.message.take()) else { return };
-        if let Some(start) = self.entry(number).and_then(|entry| entry.flight.take()) {
-            self.flight.land(start, false, Duration::ZERO);
-            self.starved = false;
+        if let Some(entry) = self.entry(number) {
+            let (under_way, start) = (std::mem::take(&mut entry.under_way), entry.flight.take());
+            self.under_way = self.under_way.saturating_sub(under_way);
+            if let Some(start) = start {
+                self.flight.land(start, false, Duration::ZERO);
+                self.starved = false;
+            }
         }
         self.resend.remove(&number);
         self.forget_holes(number);
@@ -649,6 +686,7 @@ impl SendLane {
         self.credit = Default::default();
         self.starved = false;
         self.flight.restart();
+        self.under_way = 0;
         self.parking.restart();
         self.progress_at = Duration::ZERO;
         self.progress_sent_at = Duration::ZERO;
@@ -662,6 +700,7 @@ impl SendLane {
         while let Some((number, entry)) = unsettled.next() {
             entry.delivered = false;
             entry.repeated = true;
+            entry.under_way = 0;
             entry.flight = None;
             if let Some(message) = &mut entry.message {
                 let last = message.order().and_then(|thread| self.last_in_thread.insert(thread, number));
