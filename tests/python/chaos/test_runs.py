@@ -50,9 +50,9 @@ def test_what_is_planted_in_the_journals_of_this_run_is_found(run: tuple[Outcome
     end = max(record.at for record in records)
     handed = sorted((record for record in records if isinstance(record, Handed)), key=lambda record: record.at)
     times = Counter(record.uid for record in handed)
-    outcome = {record.uid: record for record in records if isinstance(record, Told) and record.state != "unknown"}
-    one = next(record for record in handed if times[record.uid] == 1 and outcome[record.uid].state == "delivered")
-    done = next(record for record in handed if times[record.uid] == 1 and outcome[record.uid].state == "done")
+    outcome = {record.uid: record.state for record in records if isinstance(record, Told) and record.state != "unknown"}
+    one = next(record for record in handed if times[record.uid] == 1 and outcome.get(record.uid) == "delivered")
+    done = next(record for record in handed if times[record.uid] == 1 and outcome.get(record.uid) == "done")
 
     def rules(*added: Record, without: Callable[[Record], bool] = lambda _: False) -> dict[str, int]:
         return dict(check([*(record for record in records if not without(record)), *added]).broken())
@@ -71,13 +71,14 @@ def test_what_is_planted_in_the_journals_of_this_run_is_found(run: tuple[Outcome
     sent = next(record for record in records if isinstance(record, Sent))
     lie = dataclasses.replace(sent, uid="planted", until="delivered", seq=1_000_000, at=end + 1, expires=end + 1 + sent.ttl)
     assert rules(lie, Told(end + 2, "planted", "delivered")) == {"claimed delivered": 1}
-    assert rules(without=lambda record: record == done) == {"claimed done": 1}
+    # Its receipt may have said delivered on the way to done, and then both were claimed.
+    assert rules(without=lambda record: record == done) in ({"claimed done": 1}, {"claimed delivered": 1, "claimed done": 1})
 
     def path(record: Handed) -> tuple[object, ...]:
         return record.sender, record.receiver, record.run, record.thread, record.lane
 
     first, second = next(
-        (a, b) for a in handed for b in handed if path(a) == path(b) and a.seq < b.seq and outcome[a.uid].state == "delivered"
+        (a, b) for a in handed for b in handed if path(a) == path(b) and a.seq < b.seq and outcome.get(a.uid) == "delivered"
     )
     late = dataclasses.replace(first, at=second.at + 1e-6)
     assert rules(late, without=lambda record: record == first)["out of order"] == 1
