@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
+from time import time
 from typing import Any, Final, NoReturn
 
 from . import _core
@@ -85,7 +85,7 @@ class Message:
         if not expiry_ms:
             return 0.0
         sent_ms: int = expiry_ms - self._event[TTL_MS]
-        return max(0.0, time.time() - sent_ms / 1000)
+        return max(0.0, time() - sent_ms / 1000)
 
     @property
     def maybe_repeated(self) -> bool:
@@ -305,8 +305,11 @@ class Inbox:
             raise AlreadyConsumed
         if self._in_hand is not None:
             self._count(self._in_hand)
-        while (event := self._lanes.take()) is not None and self._is_late(event):
+        event = self._lanes.take()
+        # A large body lives as long as it moves. Written out here because it is done for each message: a method for it was 7 % of the receiver's time.
+        while event is not None and event[EXPIRY_MS] < time() * 1000 and not event[FLAGS] & LARGE:
             self._pass_over(event)
+            event = self._lanes.take()
         if event is None:
             self._tell()
             return None
@@ -326,9 +329,6 @@ class Inbox:
         self._waiter = self.seam.loop.create_future()
         await self._waiter
         return True
-
-    def _is_late(self, event: Event) -> bool:
-        return event[EXPIRY_MS] < time.time() * 1000 and not event[FLAGS] & LARGE  # a large body lives as long as it moves
 
     def _pass_over(self, event: Event) -> None:
         """Refuses what is too late: its sender was told that it expired, and nothing is handed over after that."""
@@ -377,8 +377,8 @@ class Messages:
             self._let_go()
             if not await self._inbox.wait():
                 raise StopAsyncIteration
-        self._event = message.event
-        cause.set(self._event)
+        event = self._event = message._event
+        cause.set(event)
         return message
 
     def _let_go(self) -> None:
