@@ -107,8 +107,9 @@ class Host:
 
     def _listen(self) -> None:
         assert self._process.stdout
-        for line in self._process.stdout:
-            self._said.put(json.loads(line))
+        with suppress(ValueError):  # the test is over: the pipe is closed, or the last line cut
+            for line in self._process.stdout:
+                self._said.put(json.loads(line))
 
 
 @contextmanager
