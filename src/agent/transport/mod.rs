@@ -9,6 +9,7 @@
 
 mod credit;
 mod numbers;
+mod outbound;
 mod outcomes;
 mod receive;
 mod send;
@@ -16,5 +17,6 @@ mod send;
 mod tests;
 
 pub(super) use credit::{Cost, GRANTED_CLASSES, Grants, Room};
+pub(super) use outbound::{Hint, Outbound};
 pub(super) use receive::{HandedOver, ReceiveLane};
-pub(super) use send::{Built, Hint, Outbound, SendLane, Settled};
+pub(super) use send::{Built, SendLane, Settled};

@@ -2,8 +2,12 @@
 //!
 //! A message keeps its number for good, whichever run of the receiver gets it in the end: what waits at the switchboard under that number
 //! can then be told from what comes in a session. The floor tells a receiver where the numbers that concern it begin.
+//!
+//! `waiting`: what has no number yet; `parked`: what waits at the switchboard; `endings`: what doesn't arrive.
 
+mod endings;
 mod parked;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,75 +15,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::credit::{CLASSES, SendCredit};
+use super::outbound::Outbound;
 use crate::agent::event::{ReceiptState, Token};
 use crate::agent::flight::{Flight, Start};
-use crate::agent::limits::CREDIT_WINDOW_MESSAGES;
-use crate::agent::message::{ContentType, CreditClass, Lost, MessageHeader, MessageKind};
+use crate::agent::message::{ContentType, MessageHeader, MessageKind};
 use crate::agent::section::{CHUNK_LIMIT, MESSAGE_OVERHEAD, MESSAGES_OVERHEAD, MessagesWriter, Receipt, put_chunk};
-use crate::proto::{Lane, MessageId, ThreadId};
-
-/// Gaps that are kept for a receiver. Chosen: one for each message of a credit window.
-const GAPS: usize = CREDIT_WINDOW_MESSAGES as usize;
-
-/// A message on its way out: its plaintext stays here until the receiver has it.
-#[derive(Clone, Debug)]
-pub struct Outbound {
-    pub token: Token,
-    pub header: MessageHeader,
-    pub body: Bytes,
-    /// What its sender was told of it, as far as that is a hint; `None` once more than that is known.
-    pub hint: Option<Hint>,
-    /// Its place in the order of pushing. Tokens don't say that: all messages that nobody asks about share one.
-    place: u64,
-}
-
-impl Outbound {
-    pub fn new(token: Token, header: MessageHeader, body: Bytes) -> Self {
-        Self { token, header, body, hint: Some(Hint::Queued), place: 0 }
-    }
-
-    /// Bytes of the encoded message: what it costs in credit and in the outbox.
-    pub fn cost(&self) -> usize {
-        self.header.encoded_len() + self.body.len()
-    }
-
-    fn wants_done(&self) -> bool {
-        self.header.wants_done
-    }
-
-    /// It needs no credit, as it is all that the control lane carries.
-    fn is_cancel(&self) -> bool {
-        self.header.kind == MessageKind::Cancel
-    }
-
-    /// Where its order is promised. The common thread is for plain messages.
-    fn order(&self) -> Option<ThreadId> {
-        self.header.thread.or((self.header.kind == MessageKind::Plain).then_some(ThreadId::ZERO))
-    }
-
-    /// A gap in the place of what will not be sent, which stands for so many numbers before it as well.
-    fn gap(lost: &MessageHeader, reply_to: Option<MessageId>, credit: Lost) -> Self {
-        let mut header = MessageHeader::new(lost.id, MessageKind::Gap, 0, 0);
-        header.after = lost.after;
-        header.thread = lost.thread;
-        header.free = lost.free;
-        header.reply_to = reply_to;
-        Self::new(0, header, credit.encode())
-    }
-
-    fn is_gap(&self) -> bool {
-        self.header.kind == MessageKind::Gap
-    }
-}
-
-/// What a switchboard may say of a message: never final, and told only if it changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
-    Queued,
-    Unknown,
-    Full { retry_after: Duration },
-    Accepted,
-}
+use crate::proto::{Lane, ThreadId};
+use waiting::Waiting;
 
 /// What `build` put into a frame, to be found again when the frame bounces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +38,7 @@ pub type Settled = (Token, ReceiptState, usize);
 /// Call `push`, then `build` for each frame that may go out; `handle_*` for what comes back.
 #[derive(Debug, Default)]
 pub struct SendLane {
-    /// Not numbered yet, one queue for each class of credit so that a class without credit doesn't hold up the others.
-    waiting: [VecDeque<Outbound>; CLASSES],
-    /// How many messages were pushed.
-    pushed: u64,
-    /// Places of waiting messages within named threads, across classes.
-    thread_order: BTreeMap<ThreadId, VecDeque<u64>>,
+    waiting: Waiting,
     /// Numbered, from `first` on; the front one is never settled.
     entries: VecDeque<Entry>,
     first: u64,
@@ -117,8 +54,8 @@ pub struct SendLane {
     progress_sent_at: Duration,
     credit: [SendCredit; CLASSES],
     flight: Flight,
-    /// Bytes that were sent and aren't known to have arrived.
-    under_way: u64,
+    /// Those of all entries: a sum that each frame needs.
+    bytes_under_way: u64,
     starved: bool,
     parking: parked::Parking,
 }
@@ -133,8 +70,8 @@ struct Entry {
     repeated: bool,
     /// The switchboard keeps it: it goes again only if its receiver stays silent once it is there.
     accepted: bool,
-    /// Its bytes, while it is under way.
-    under_way: u64,
+    /// Those that are on the way to its receiver.
+    bytes: u64,
     /// It counts for what may be under way.
     flight: Option<Start>,
 }
@@ -155,23 +92,15 @@ impl SendLane {
     }
 
     /// Takes a message to send.
-    pub fn push(&mut self, mut message: Outbound) {
+    pub fn push(&mut self, message: Outbound) {
         self.starved = false;
         self.parking.look_again();
-        message.place = self.pushed;
-        self.pushed += 1;
-        if let Some(thread) = message.header.thread {
-            self.thread_order.entry(thread).or_default().push_back(message.place);
-        }
-        self.waiting[message.header.kind.credit_class().index()].push_back(message);
+        self.waiting.push(message);
     }
 
     /// Whether `build` may have something to do.
     pub fn has_work(&self) -> bool {
-        self.chunking.is_some()
-            || !self.resend.is_empty()
-            || !self.holes.is_empty()
-            || (!self.starved && self.waiting.iter().any(|queue| !queue.is_empty()))
+        self.chunking.is_some() || !self.resend.is_empty() || !self.holes.is_empty() || (!self.starved && self.waiting.len() > 0)
     }
 
     /// Whether the receiver has still to say something about what was sent, or to give credit for what waits.
@@ -181,7 +110,7 @@ impl SendLane {
 
     /// Bytes that were sent and aren't known to have arrived.
     pub fn bytes_under_way(&self) -> u64 {
-        self.under_way
+        self.bytes_under_way
     }
 
     /// Other lanes have so many bytes under way on the same path.
@@ -191,7 +120,7 @@ impl SendLane {
 
     /// How many messages wait for their number.
     pub fn waiting(&self) -> usize {
-        self.waiting.iter().map(VecDeque::len).sum()
+        self.waiting.len()
     }
 
     /// Messages that were sent and aren't settled, those between settled ones included.
@@ -205,7 +134,7 @@ impl SendLane {
             || !self.holes.is_empty()
             || self.resend.len() > 8
             || self.waiting() > 8
-            || self.waiting.iter().any(|queue| queue.front().is_some_and(|message| message.body.len() > 1_024))
+            || self.waiting.fronts().any(|(_, message)| message.body.len() > 1_024)
     }
 
     /// Since when nothing has been heard of the message that has been under way for the longest.
@@ -302,34 +231,32 @@ impl SendLane {
         let mut section: Option<MessagesWriter<'_>> = None;
         let mut out = Some(out);
         while let Some(class) = self.next_class() {
-            let cost = self.waiting[class].front().map(Outbound::cost)?;
+            let cost = self.waiting.front(class).map(Outbound::cost)?;
             let used = section.as_ref().map_or(MESSAGES_OVERHEAD, MessagesWriter::buffer_len);
             if section.is_some()
                 && (used + MESSAGE_OVERHEAD + cost > room || section.as_ref().is_some_and(|s| s.count() == u16::MAX))
             {
                 break;
             }
-            let message = self.take_waiting(class)?;
+            let message = self.waiting.take(class)?;
             if !message.is_cancel() {
                 self.credit[class].take(cost as u64);
             }
             let flight = self.counts(&message).then(|| self.flight.start(cost as u64, now));
             let number = self.next();
-            self.under_way += cost as u64;
-            let message = self.number(message, number, flight, now);
+            self.number(message, number, now);
+            self.depart(cost as u64, flight);
+            let message = self.entries.back().and_then(|entry| entry.message.as_ref())?;
             if cost > CHUNK_LIMIT {
                 let message = message.clone();
                 self.start_chunks(number, &message);
                 return self.build_chunk(out.take()?, now);
             }
-            let floor = self.first;
             let writer = match section.as_mut() {
                 Some(writer) => writer,
-                None => section.insert(MessagesWriter::begin(out.take()?, floor, first)),
+                None => section.insert(MessagesWriter::begin(out.take()?, self.first, first)),
             };
-            if let Some(Entry { message: Some(message), .. }) = self.entries.back() {
-                writer.add(&message.header, &message.body);
-            }
+            writer.add(&message.header, &message.body);
         }
         section.map(|section| Built { first, count: section.end(), offset: None })
     }
@@ -341,15 +268,10 @@ impl SendLane {
         let mut blocked = false;
         let mut best: Option<(u64, usize)> = None;
         let mut counted: Option<(u64, usize, u64)> = None;
-        for (class, queue) in self.waiting.iter().enumerate() {
-            let Some(message) = queue.front() else { continue };
-            let in_order = message
-                .header
-                .thread
-                .is_none_or(|thread| self.thread_order.get(&thread).and_then(VecDeque::front) == Some(&message.place));
-            let cost = message.cost() as u64;
-            let place = message.place;
-            if !in_order || !(message.is_cancel() || self.credit[class].covers(cost)) {
+        for (class, message) in self.waiting.fronts() {
+            let (cost, place) = (message.cost() as u64, message.place);
+            let is_covered = message.is_cancel() || self.credit[class].covers(cost);
+            if !is_covered || !self.waiting.is_first_of_thread(message) {
                 blocked = true;
             } else if self.counts(message) && !message.is_cancel() {
                 if counted.is_none_or(|(oldest, ..)| place < oldest) {
@@ -377,24 +299,8 @@ impl SendLane {
         self.flight.counts_all() || message.header.kind == MessageKind::Part
     }
 
-    fn take_waiting(&mut self, class: usize) -> Option<Outbound> {
-        let message = self.waiting[class].pop_front()?;
-        self.leave_thread_order(&message);
-        Some(message)
-    }
-
-    fn leave_thread_order(&mut self, message: &Outbound) {
-        let Some(thread) = message.header.thread else { return };
-        if let Some(order) = self.thread_order.get_mut(&thread) {
-            order.retain(|place| *place != message.place);
-            if order.is_empty() {
-                self.thread_order.remove(&thread);
-            }
-        }
-    }
-
     /// Gives the message its number and its place in its thread.
-    fn number(&mut self, mut message: Outbound, number: u64, flight: Option<Start>, now: Duration) -> &Outbound {
+    fn number(&mut self, mut message: Outbound, number: u64, now: Duration) {
         let last = message.order().and_then(|thread| self.last_in_thread.insert(thread, number));
         // What the receiver is known to have needs no waiting for: everything below is in its memory, in order.
         message.header.after = match last {
@@ -405,17 +311,33 @@ impl SendLane {
         if message.header.content_type == ContentType::Large {
             self.last_in_thread.insert(ThreadId::from_bytes(*message.header.id.as_bytes()), number);
         }
-        let message_cost = message.cost() as u64;
         self.entries.push_back(Entry {
             message: Some(message),
             delivered: false,
             sent_at: now,
             repeated: false,
             accepted: false,
-            under_way: message_cost,
-            flight,
+            bytes: 0,
+            flight: None,
         });
-        self.entries.back().and_then(|entry| entry.message.as_ref()).expect("pushed on the line above")
+    }
+
+    /// The newest message goes to its receiver itself, and not to the switchboard to wait there.
+    fn depart(&mut self, bytes: u64, flight: Option<Start>) {
+        let Some(entry) = self.entries.back_mut() else { return };
+        (entry.bytes, entry.flight) = (bytes, flight);
+        self.bytes_under_way += bytes;
+    }
+
+    /// A message has arrived, or nothing is to be heard of it any more. `went_once`: it tells something about the path.
+    fn land(&mut self, number: u64, went_once: bool, now: Duration) {
+        let Some(entry) = self.entry(number) else { return };
+        let (bytes, flight) = (std::mem::take(&mut entry.bytes), entry.flight.take());
+        self.bytes_under_way -= bytes;
+        if let Some(start) = flight {
+            self.flight.land(start, went_once, now);
+            self.starved = false;
+        }
     }
 
     fn start_chunks(&mut self, number: u64, message: &Outbound) {
@@ -464,12 +386,7 @@ impl SendLane {
         if let Some(message) = &mut entry.message {
             message.hint = None;
         }
-        let under_way = std::mem::take(&mut entry.under_way);
-        if let Some(start) = entry.flight.take() {
-            self.flight.land(start, !repeated, now);
-            self.starved = false;
-        }
-        self.under_way = self.under_way.saturating_sub(under_way);
+        self.land(number, !repeated, now);
         let entry = self.entry(number)?;
         let (is_gap, wants_done, token) =
             entry.message.as_ref().map(|message| (message.is_gap(), message.wants_done(), message.token))?;
@@ -487,14 +404,7 @@ impl SendLane {
 
     fn settle(&mut self, number: u64, state: ReceiptState, settled: &mut Vec<Settled>) {
         let Some(message) = self.entry(number).and_then(|entry| entry.message.take()) else { return };
-        if let Some(entry) = self.entry(number) {
-            let (under_way, start) = (std::mem::take(&mut entry.under_way), entry.flight.take());
-            self.under_way = self.under_way.saturating_sub(under_way);
-            if let Some(start) = start {
-                self.flight.land(start, false, Duration::ZERO);
-                self.starved = false;
-            }
-        }
+        self.land(number, false, Duration::ZERO);
         self.resend.remove(&number);
         self.forget_holes(number);
         if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
@@ -579,161 +489,6 @@ impl SendLane {
         }
     }
 
-    /// Ends what is too late, by the sender's clock. A message that has a number leaves a gap in its place, which is sent until the
-    /// receiver has it, so that its thread goes on. Returns the next expiry.
-    pub fn expire(&mut self, wall: u64, settled: &mut Vec<Settled>) -> Option<u64> {
-        let mut next: Option<u64> = None;
-        let mut keep = |expiry: u64| next = Some(next.map_or(expiry, |earliest: u64| earliest.min(expiry)));
-        for class in 0..CLASSES {
-            let (late, rest): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(&mut self.waiting[class]).into_iter().partition(|message| message.header.expiry <= wall);
-            rest.iter().for_each(|message| keep(message.header.expiry));
-            self.waiting[class] = rest;
-            for message in late {
-                self.leave_thread_order(&message);
-                settled.push((message.token, ReceiptState::Expired, message.cost()));
-            }
-        }
-        let mut gaps = 0usize;
-        for number in self.first..self.next() {
-            let Some(message) = self.entry(number).and_then(|entry| entry.message.as_ref()) else { continue };
-            if message.is_gap() {
-                gaps += 1;
-                continue;
-            }
-            if message.header.expiry > wall {
-                keep(message.header.expiry);
-            } else {
-                let lost = Some(message.header.id);
-                self.give_up(number, lost, ReceiptState::Expired, settled);
-            }
-        }
-        self.forget_gaps(gaps.saturating_sub(GAPS));
-        self.parking.look_again();
-        self.pop_settled();
-        next
-    }
-
-    /// Lets the oldest gaps go, for a receiver that is away for so long that nothing but gaps is left for it: the floor tells it as much.
-    fn forget_gaps(&mut self, many: usize) {
-        let gaps = |entry: &Entry| entry.message.as_ref().is_some_and(Outbound::is_gap);
-        for (number, entry) in (self.first..).zip(&mut self.entries).filter(|(_, entry)| gaps(entry)).take(many) {
-            entry.message = None;
-            self.resend.remove(&number);
-        }
-    }
-
-    /// Takes a message back, wherever it is. False if the receiver has it, or it isn't here.
-    pub fn withdraw(&mut self, token: Token, settled: &mut Vec<Settled>) -> bool {
-        for class in 0..CLASSES {
-            if let Some(at) = self.waiting[class].iter().position(|message| message.token == token)
-                && let Some(message) = self.waiting[class].remove(at)
-            {
-                self.leave_thread_order(&message);
-                settled.push((token, ReceiptState::Failed, message.cost()));
-                return true;
-            }
-        }
-        let found = (self.first..).zip(&self.entries).find(|(_, entry)| {
-            entry.is_under_way() && entry.message.as_ref().is_some_and(|message| message.token == token && !message.is_gap())
-        });
-        let Some(number) = found.map(|(number, _)| number) else { return false };
-        self.give_up(number, None, ReceiptState::Failed, settled);
-        self.pop_settled();
-        true
-    }
-
-    /// Takes back all messages of this token, also those that the receiver has and hasn't handled. Returns what each had cost.
-    pub fn withdraw_all(&mut self, token: Token) -> Vec<usize> {
-        let mut settled = Vec::new();
-        while self.withdraw(token, &mut settled) {}
-        let is_left = |entry: &Entry| entry.message.as_ref().is_some_and(|message| message.token == token && !message.is_gap());
-        let left: Vec<u64> =
-            (self.first..).zip(&self.entries).filter(|(_, entry)| is_left(entry)).map(|(number, _)| number).collect();
-        for number in left {
-            self.settle(number, ReceiptState::Failed, &mut settled);
-        }
-        self.pop_settled();
-        settled.into_iter().map(|(_, _, cost)| cost).collect()
-    }
-
-    /// Puts a gap in the place of a message, or just settles it when the receiver has it already.
-    fn give_up(&mut self, number: u64, lost: Option<MessageId>, state: ReceiptState, settled: &mut Vec<Settled>) {
-        let Some(entry) = self.entry(number) else { return };
-        if entry.delivered {
-            return self.settle(number, state, settled);
-        }
-        entry.accepted = false;
-        let Some(message) = entry.message.as_mut() else { return };
-        settled.push((message.token, state, message.cost()));
-        let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
-        let credit = Lost { class: message.header.kind.credit_class(), cost, before: 0 };
-        *message = Outbound::gap(&message.header, lost, credit);
-        if self.chunking.as_ref().is_some_and(|chunking| chunking.number == number) {
-            self.chunking = None;
-        }
-        self.forget_holes(number);
-        self.resend.insert(number);
-    }
-
-    /// The receiver is another run, and knows nothing. What isn't settled goes again under its old number, marked, and without credit, which
-    /// begins anew. Each stretch of numbers between them that the earlier run settled is one gap.
-    pub fn restart(&mut self) {
-        self.chunking = None;
-        self.holes.clear();
-        self.resend.clear();
-        self.last_in_thread.clear();
-        self.credit = Default::default();
-        self.starved = false;
-        self.flight.restart();
-        self.under_way = 0;
-        self.parking.restart();
-        self.progress_at = Duration::ZERO;
-        self.progress_sent_at = Duration::ZERO;
-        for entry in self.entries.iter_mut().filter(|entry| entry.message.as_ref().is_some_and(Outbound::is_gap)) {
-            entry.message = None;
-        }
-        self.pop_settled();
-        self.delivered_below = self.first;
-        let mut settled_before = 0;
-        let mut unsettled = (self.first..).zip(&mut self.entries).peekable();
-        while let Some((number, entry)) = unsettled.next() {
-            entry.delivered = false;
-            entry.repeated = true;
-            entry.under_way = 0;
-            entry.flight = None;
-            if let Some(message) = &mut entry.message {
-                let last = message.order().and_then(|thread| self.last_in_thread.insert(thread, number));
-                message.header.after = last.map_or(0, |last| u32::try_from(number - last).unwrap_or(0));
-                message.header.maybe_repeated = true;
-                message.header.free = true;
-            } else if unsettled.peek().is_none_or(|(_, next)| next.message.is_some()) {
-                let mut nothing = MessageHeader::new(MessageId::ZERO, MessageKind::Gap, 0, 0);
-                nothing.free = true;
-                let credit = Lost { class: CreditClass::Other, cost: 0, before: settled_before };
-                entry.message = Some(Outbound::gap(&nothing, None, credit));
-                settled_before = 0;
-            } else {
-                settled_before += 1;
-                continue;
-            }
-            if !entry.accepted {
-                self.resend.insert(number);
-            }
-        }
-    }
-
-    /// The receiver will never come back: everything that it doesn't have ends so.
-    pub fn fail_all(&mut self, settled: &mut Vec<Settled>) {
-        let next = self.next();
-        let waiting = std::mem::take(&mut self.waiting).into_iter().flatten();
-        let under_way = self.entries.drain(..).filter_map(|entry| entry.message).filter(|message| !message.is_gap());
-        settled.extend(under_way.chain(waiting).map(|message| (message.token, ReceiptState::Failed, message.cost())));
-        let mut flight = std::mem::take(&mut self.flight);
-        flight.restart();
-        *self = Self { first: next, delivered_below: next, flight, ..Self::default() };
-    }
-
     /// Tokens of everything that the receiver isn't known to have, nor the switchboard to keep for it.
     pub fn undelivered(&self) -> impl Iterator<Item = Token> + '_ {
         let under_way = self
@@ -742,7 +497,7 @@ impl SendLane {
             .filter(|entry| entry.is_under_way() && !entry.accepted)
             .filter_map(|entry| entry.message.as_ref())
             .filter(|message| !message.is_gap());
-        under_way.chain(self.waiting.iter().flatten()).map(|message| message.token)
+        under_way.chain(self.waiting.iter()).map(|message| message.token)
     }
 
     /// The number that is given next.

@@ -442,3 +442,56 @@ fn a_late_answer_about_an_envelope_means_nothing() {
     assert_eq!(settled.last().map(|(_, state, _)| state.clone()), Some(ReceiptState::Queued));
     assert_eq!(park(&mut sender).len(), 1, "it is parked once more");
 }
+
+#[test]
+fn of_what_counts_for_the_path_nothing_small_overtakes_what_is_too_large_for_it() {
+    let mut lane = SendLane::new(Lane::Bulk, 0);
+    lane.handle_credit(CreditClass::Plain.index(), 100, 1 << 20);
+    lane.handle_credit(CreditClass::Request.index(), 100, 1 << 20);
+    for token in 1..=3 {
+        lane.push(outbound(token, 0, 60 << 10));
+    }
+    let mut small = outbound(4, 0, 10);
+    small.header.kind = MessageKind::Request;
+    lane.push(small);
+    while build(&mut lane).is_some() {}
+    assert_eq!((lane.next(), lane.waiting()), (2, 2), "two fit");
+    lane.note_beside(1 << 20);
+    lane.handle_credit(CreditClass::Plain.index(), 100, 1 << 20);
+    while build(&mut lane).is_some() {}
+    assert_eq!(lane.waiting(), 0, "others have more under way than that");
+}
+
+#[test]
+fn under_way_is_what_was_sent_until_it_arrives_or_its_gap_is_forgotten() {
+    let mut sender = SendLane::default();
+    let (mut receiver, mut out, mut settled) = (ReceiveLane::default(), Vec::new(), Vec::new());
+    sender.handle_credit(CreditClass::Plain.index(), 10_000, 1 << 24);
+    sender.push(outbound(1, 0, 500));
+    sender.push(outbound(2, 0, 30_000));
+    let mut sent = 0;
+    while let Some((frame, _)) = build(&mut sender) {
+        receive(&mut receiver, &frame, &mut out);
+        sent += frame.len() as u64;
+    }
+    assert!((30_500..sent).contains(&sender.bytes_under_way()), "{} of {sent}", sender.bytes_under_way());
+    sender.handle_receipt(&receiver.receipt(Lane::Normal).0, &mut settled, NOW);
+    assert_eq!(sender.bytes_under_way(), 0);
+
+    for token in 0..2 * u64::from(CREDIT_WINDOW_MESSAGES) {
+        sender.push(outbound(token, 0, 10));
+    }
+    while build(&mut sender).is_some() {}
+    let all = sender.bytes_under_way();
+    sender.expire(2_000, &mut settled);
+    assert_eq!(sender.bytes_under_way(), all, "gaps go where they were");
+    sender.expire(2_000, &mut settled);
+    assert!(sender.bytes_under_way() <= all / 2, "gaps beyond those that are kept");
+    sender.fail_all(&mut settled);
+    assert_eq!(sender.bytes_under_way(), 0);
+
+    sender.push(outbound(9, 0, 10));
+    let next = sender.next();
+    assert_eq!(sender.next_draft(NOW, 0, &mut settled).map(|draft| draft.messages.len()), Some(1));
+    assert_eq!((sender.next(), sender.bytes_under_way()), (next + 1, 0), "it waits at the switchboard, and isn't on its way");
+}

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Entry, Hint, Outbound, SendLane, Settled};
+use super::super::outbound::{Hint, Outbound};
+use super::{Entry, SendLane, Settled};
 use crate::agent::event::ReceiptState;
 use crate::agent::limits::{CREDIT_WINDOW_BYTES, CREDIT_WINDOW_MESSAGES};
 use crate::agent::message::{ContentType, CreditClass, MessageHeader, MessageKind};
@@ -193,8 +194,8 @@ impl SendLane {
             }
         }
         let mut at = 0;
-        while !is_full && let Some(message) = self.waiting[CreditClass::Plain.index()].get(at) {
-            if !self.is_first_of_thread(message) {
+        while !is_full && let Some(message) = self.waiting.get(CreditClass::Plain.index(), at) {
+            if !self.waiting.is_first_of_thread(message) {
                 survey.blocked.extend(message.order());
             }
             match survey.choose(self.next(), message, false, false, wall) {
@@ -211,12 +212,11 @@ impl SendLane {
 
     /// Numbers a waiting message, without credit, and puts it into the envelope.
     fn park_waiting(&mut self, at: usize, survey: &mut Survey, draft: &mut Draft, settled: &mut Vec<Settled>, now: Duration) {
-        let Some(mut message) = self.waiting[CreditClass::Plain.index()].remove(at) else { return };
-        self.leave_thread_order(&message);
+        let Some(mut message) = self.waiting.remove(CreditClass::Plain.index(), at) else { return };
         message.header.free = true;
         message.give_hint(Hint::Unknown, settled);
         let number = self.next();
-        self.number(message, number, None, now);
+        self.number(message, number, now);
         let after = self.after_without_gaps(number);
         if let Some(Entry { message: Some(message), repeated, .. }) = self.entries.back_mut() {
             *repeated = true;
@@ -297,20 +297,14 @@ impl SendLane {
     pub fn note_unknown(&mut self, settled: &mut Vec<Settled>) {
         let entries = self.entries.iter_mut().filter(|entry| entry.is_under_way() && !entry.accepted);
         let under_way = entries.filter_map(|entry| entry.message.as_mut()).filter(|message| !message.is_gap());
-        for message in under_way.chain(self.waiting.iter_mut().flatten()) {
+        for message in under_way.chain(self.waiting.iter_mut()) {
             message.give_hint(Hint::Unknown, settled);
         }
     }
 
     /// Messages and bytes that wait for their first frame, and how many are sent and not confirmed.
     pub fn load(&self) -> (usize, usize, usize) {
-        let waiting = self.waiting.iter().flatten();
-        let bytes = waiting.map(Outbound::cost).sum();
+        let bytes = self.waiting.iter().map(Outbound::cost).sum();
         (self.waiting(), bytes, self.entries.iter().filter(|entry| entry.is_under_way()).count())
-    }
-
-    fn is_first_of_thread(&self, message: &Outbound) -> bool {
-        let Some(thread) = message.header.thread else { return true };
-        self.thread_order.get(&thread).and_then(|order| order.front()) == Some(&message.place)
     }
 }
