@@ -1,7 +1,8 @@
 //! The agent's link to the switchboard: when to connect, how to prove the key, which labels are linked, what bounced.
 //!
 //! It knows frames, not messages: a Data frame is bytes with a [`Origin`] that is handed back when it bounces. A link that is lost goes on
-//! in the next one if the switchboard still knows it (see `ledger`): then only those frames are lost that it never got.
+//! in the next one if the switchboard still knows it (see `ledger`): then only those frames are lost that it never got. `pulse` says whether
+//! it lives.
 //!
 //! ```text
 //!   Waiting --time--> Connecting --connected--> Greeting --Challenge, Welcome--> Up
@@ -14,6 +15,8 @@
 //! the path is gone, or that the network is another one, nothing is waited for.
 
 mod ledger;
+mod pulse;
+mod refusal;
 #[cfg(test)]
 mod tests;
 
@@ -25,16 +28,18 @@ use bytes::Bytes;
 use super::error::LinkError;
 use super::event::{Command, Connected, PathChange};
 use super::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, CLOCK_JUMP, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAILBOX_PATIENCE, PING_GRACE, PING_INTERVAL_MAX,
-    PROBE_TIMEOUT, RETRY_AFTER_MAX,
+    BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAILBOX_PATIENCE, PROBE_TIMEOUT, RETRY_AFTER_MAX,
 };
 use super::transport::Built;
 use crate::crypto::Random;
 use crate::proto::{
-    AgentId, Binding, Bounce, BounceReason, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane, LinkKeyPair,
-    Now, RegisterStatus, RejectCode, Role, RoutingKey, ServerFrame, SessionId, SlotStatus, VERSION, base32, sign_hello,
+    AgentId, Binding, Bounce, BounceReason, Challenge, ClientFrame, DataFrame, Features, GoodbyeReason, HelloBody, Label, Lane,
+    LinkKeyPair, Now, RegisterStatus, Reject, Role, RoutingKey, ServerFrame, SessionId, SlotStatus, VERSION, Welcome, base32,
+    sign_hello,
 };
 use ledger::{Continuity, Ledger};
+use pulse::{Pulse, Verdict};
+use refusal::{is_final, may_differ_elsewhere};
 
 /// Where a frame came from, to be found again when it bounces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,27 +128,16 @@ pub(super) struct Link {
     /// Link frames that go out before everything else.
     notices: VecDeque<Bytes>,
     ledger: Ledger,
+    pulse: Pulse,
     /// What both sides can do, as the last Welcome says.
     features: Features,
     /// Names the life of the switchboard linked to last.
     boot: Option<[u8; 16]>,
     /// How far this clock is ahead of the switchboard's, in milliseconds.
     clock_skew: Option<i64>,
-    /// How long an answer takes: to the Hello, or to the last ping.
-    round_trip: Option<Duration>,
-    asked_at: Option<Duration>,
     /// How often the link of a member was up, and how often it went on from the one before.
     pub(super) ups: u64,
     pub(super) resumptions: u64,
-    last_heard: Duration,
-    /// Silence after which the link is probed.
-    quiet_limit: Duration,
-    /// A ping went out, and its answer, or at least something, has to be heard by then.
-    probed_until: Option<Duration>,
-    /// The path changed since that ping: its answer proves nothing about the new one.
-    doubted_again: bool,
-    /// What the clocks said at the last timeout.
-    clock: Now,
     /// Other addresses than the one connected to, and how many have refused since the link was up.
     others: usize,
     refusals: usize,
@@ -169,18 +163,12 @@ impl Link {
             hello: None,
             notices: VecDeque::new(),
             ledger: Ledger::default(),
+            pulse: Pulse::new(now),
             features: Features(0),
             boot: None,
             clock_skew: None,
-            round_trip: None,
-            asked_at: None,
             ups: 0,
             resumptions: 0,
-            last_heard: now.monotonic,
-            quiet_limit: PING_INTERVAL_MAX + PING_GRACE,
-            probed_until: None,
-            doubted_again: false,
-            clock: now,
             others: 0,
             refusals: 0,
             last_up: None,
@@ -214,7 +202,7 @@ impl Link {
 
     /// How long the switchboard took to answer, when it was last asked.
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        self.pulse.round_trip()
     }
 
     /// Frames of kinds that this version doesn't know.
@@ -279,9 +267,8 @@ impl Link {
 
     pub(super) fn close(&mut self) {
         if self.is_up() {
-            if let Some(received) = self.ledger.handle_close() {
-                self.notices.push_back(ClientFrame::LinkAck { received }.encode());
-            }
+            let received = self.ledger.handle_close();
+            self.acknowledge(received);
             self.notices.push_back(ClientFrame::Goodbye(GoodbyeReason::Closing).encode());
         }
         self.phase = match self.phase {
@@ -312,34 +299,22 @@ impl Link {
 
     pub(super) fn handle_connected(&mut self, connected: Connected, now: Now) {
         if matches!(self.phase, Phase::Connecting { .. }) {
-            self.last_heard = now.monotonic;
+            self.pulse.handle_heard(now);
             self.others = connected.others;
             self.phase = Phase::Greeting { binding: connected.binding, until: now.monotonic + HANDSHAKE_TIMEOUT };
             self.connected = Some(connected);
         }
     }
 
-    /// Something came from the switchboard. It may have been on its way before the path was in doubt: a probe waits for longer, and goes on.
+    /// Something came from the switchboard.
     pub(super) fn handle_heard(&mut self, now: Now) {
-        self.last_heard = now.monotonic;
-        if let Some(until) = &mut self.probed_until {
-            *until = now.monotonic + PROBE_TIMEOUT;
-        }
+        self.pulse.handle_heard(now);
     }
 
     /// The answer to a ping came.
     pub(super) fn handle_pong(&mut self, now: Now) {
-        self.handle_heard(now);
-        self.probed_until = None;
-        self.take_round_trip(now);
-        if std::mem::take(&mut self.doubted_again) {
-            self.probe(now);
-        }
-    }
-
-    fn take_round_trip(&mut self, now: Now) {
-        if let Some(asked) = self.asked_at.take() {
-            self.round_trip = Some(now.monotonic.saturating_sub(asked));
+        if self.pulse.handle_pong(now) {
+            self.commands.push_back(Command::Ping);
         }
     }
 
@@ -383,23 +358,7 @@ impl Link {
                 self.unknown_frames += 1;
                 LinkInput::Nothing
             }
-            (_, ServerFrame::Reject(reject)) => {
-                let error = LinkError::Rejected { code: reject.code, text: reject.text };
-                let retry_after = retry_after(reject.retry_after_ms);
-                if self.refusals < self.others && self.may_differ_elsewhere(reject.code) {
-                    self.refusals += 1;
-                    self.commands.extend([Command::Disconnect, Command::PreferOthers]);
-                    return self.retry_at_once(error, now);
-                }
-                self.refusals = 0;
-                if self.is_final(reject.code, now) {
-                    self.end();
-                    LinkInput::Over(Some(error))
-                } else {
-                    self.commands.push_back(Command::Disconnect);
-                    self.down(error, retry_after, now, random)
-                }
-            }
+            (_, ServerFrame::Reject(reject)) => self.handle_reject(reject, now, random),
             (_, ServerFrame::Replaced) => {
                 self.end();
                 LinkInput::Over(None)
@@ -414,63 +373,14 @@ impl Link {
                 self.down(LinkError::ShuttingDown, Duration::ZERO, now, random)
             }
             (Phase::Greeting { binding, .. }, ServerFrame::Challenge(challenge)) => {
-                if !(challenge.version_min..=challenge.version_max).contains(&VERSION) {
-                    let text = format!(
-                        "it speaks versions {} to {}, this agent speaks {VERSION}",
-                        challenge.version_min, challenge.version_max
-                    );
-                    self.end();
-                    return LinkInput::Over(Some(LinkError::Protocol(text)));
-                }
                 // What the switchboard asks for is followed, except that a proof is never bound to what this side doesn't have.
                 let binding = if challenge.binding == binding.kind() { *binding } else { Binding::None };
-                let is_member = matches!(self.credentials.role, Role::Member(_));
-                let (resume_token, received) = if is_member { self.ledger.claim() } else { (Bytes::new(), 0) };
-                let body = HelloBody {
-                    features: Features(if is_member { Features::RESUME.0 | Features::PARKING.0 } else { 0 }),
-                    binding: binding.kind(),
-                    routing: self.credentials.routing,
-                    link_key: self.credentials.key.public(),
-                    resume_token,
-                    received,
-                    role: self.credentials.role.clone(),
-                };
-                self.is_renewed = false;
-                let hello = sign_hello(&frame, &binding, &self.credentials.key, body);
-                self.hello = Some(hello.bytes().clone());
-                self.asked_at = Some(now.monotonic);
-                LinkInput::Nothing
+                self.handle_challenge(&frame, &challenge, binding, now)
             }
-            (Phase::Greeting { .. }, ServerFrame::Welcome(welcome)) => {
-                self.take_round_trip(now);
-                let interval = Duration::from_secs(welcome.ping_seconds.into()).clamp(Duration::from_secs(1), PING_INTERVAL_MAX);
-                self.quiet_limit = interval + PING_GRACE;
-                self.phase = Phase::Up;
-                self.attempts = 0;
-                self.refusals = 0;
-                self.last_up = Some(now.monotonic);
-                self.features = welcome.features;
-                let half_way = self.round_trip.map_or(0, |time| time.as_millis() as i64 / 2);
-                let signed = |wall: u64| i64::try_from(wall).unwrap_or(i64::MAX);
-                self.clock_skew = Some(signed(now.wall).saturating_sub(signed(welcome.wall)).saturating_sub(half_way));
-                let Ok(continuity) = self.ledger.handle_welcome(&welcome) else {
-                    self.ledger.forget();
-                    return self.broken("it says that it received more than was sent", now, random);
-                };
-                let is_other_boot = welcome.boot.is_none() || welcome.boot != self.boot;
-                self.boot = welcome.boot;
-                self.ups += u64::from(matches!(self.credentials.role, Role::Member(_)));
-                let resumed = match continuity {
-                    Continuity::New => None,
-                    Continuity::Resumed { lost } => Some(lost),
-                };
-                self.resumptions += u64::from(resumed.is_some());
-                LinkInput::Up(LinkUp { resumed, is_other_boot })
-            }
+            (Phase::Greeting { .. }, ServerFrame::Welcome(welcome)) => self.handle_welcome(&welcome, now, random),
             (Phase::Up, ServerFrame::Data(data)) => {
-                if let Some(received) = self.ledger.handle_data(data.bytes().len(), now.monotonic) {
-                    self.notices.push_back(ClientFrame::LinkAck { received }.encode());
-                }
+                let received = self.ledger.handle_data(data.bytes().len(), now.monotonic);
+                self.acknowledge(received);
                 LinkInput::Data(data)
             }
             (Phase::Up, ServerFrame::Labels(labels)) => {
@@ -489,6 +399,79 @@ impl Link {
             (Phase::Waiting { .. } | Phase::Connecting { .. }, _) => LinkInput::Nothing,
             (_, _) => self.broken("a frame came at the wrong time", now, random),
         }
+    }
+
+    /// Answers with a Hello.
+    fn handle_challenge(&mut self, frame: &Bytes, challenge: &Challenge, binding: Binding, now: Now) -> LinkInput {
+        if !(challenge.version_min..=challenge.version_max).contains(&VERSION) {
+            let text =
+                format!("it speaks versions {} to {}, this agent speaks {VERSION}", challenge.version_min, challenge.version_max);
+            self.end();
+            return LinkInput::Over(Some(LinkError::Protocol(text)));
+        }
+        let is_member = matches!(self.credentials.role, Role::Member(_));
+        let (resume_token, received) = if is_member { self.ledger.claim() } else { (Bytes::new(), 0) };
+        let body = HelloBody {
+            features: Features(if is_member { Features::RESUME.0 | Features::PARKING.0 } else { 0 }),
+            binding: binding.kind(),
+            routing: self.credentials.routing,
+            link_key: self.credentials.key.public(),
+            resume_token,
+            received,
+            role: self.credentials.role.clone(),
+        };
+        self.is_renewed = false;
+        let hello = sign_hello(frame, &binding, &self.credentials.key, body);
+        self.hello = Some(hello.bytes().clone());
+        self.pulse.handle_hello(now);
+        LinkInput::Nothing
+    }
+
+    fn handle_welcome(&mut self, welcome: &Welcome, now: Now, random: &mut Random) -> LinkInput {
+        self.pulse.handle_welcome(Duration::from_secs(welcome.ping_seconds.into()), now);
+        self.phase = Phase::Up;
+        self.attempts = 0;
+        self.refusals = 0;
+        self.last_up = Some(now.monotonic);
+        self.features = welcome.features;
+        let half_way = self.pulse.round_trip().map_or(0, |time| time.as_millis() as i64 / 2);
+        let signed = |wall: u64| i64::try_from(wall).unwrap_or(i64::MAX);
+        self.clock_skew = Some(signed(now.wall).saturating_sub(signed(welcome.wall)).saturating_sub(half_way));
+        let Ok(continuity) = self.ledger.handle_welcome(welcome) else {
+            self.ledger.forget();
+            return self.broken("it says that it received more than was sent", now, random);
+        };
+        let is_other_boot = welcome.boot.is_none() || welcome.boot != self.boot;
+        self.boot = welcome.boot;
+        self.ups += u64::from(matches!(self.credentials.role, Role::Member(_)));
+        let resumed = match continuity {
+            Continuity::New => None,
+            Continuity::Resumed { lost } => Some(lost),
+        };
+        self.resumptions += u64::from(resumed.is_some());
+        LinkInput::Up(LinkUp { resumed, is_other_boot })
+    }
+
+    fn handle_reject(&mut self, reject: Reject, now: Now, random: &mut Random) -> LinkInput {
+        let error = LinkError::Rejected { code: reject.code, text: reject.text };
+        if self.refusals < self.others && may_differ_elsewhere(reject.code) {
+            self.refusals += 1;
+            self.commands.extend([Command::Disconnect, Command::PreferOthers]);
+            return self.retry_at_once(error, now);
+        }
+        self.refusals = 0;
+        let was_up = self.last_up.is_some_and(|at| at + MAILBOX_PATIENCE > now.monotonic);
+        if is_final(reject.code, was_up, self.is_renewed) {
+            self.end();
+            LinkInput::Over(Some(error))
+        } else {
+            self.commands.push_back(Command::Disconnect);
+            self.down(error, retry_after(reject.retry_after_ms), now, random)
+        }
+    }
+
+    fn acknowledge(&mut self, received: Option<u64>) {
+        self.notices.extend(received.map(|received| ClientFrame::LinkAck { received }.encode()));
     }
 
     /// Notes a Data frame that is being written, so that its number leads back to it.
@@ -512,7 +495,7 @@ impl Link {
         match self.phase {
             Phase::Waiting { until, .. } | Phase::Connecting { until } | Phase::Greeting { until, .. } => Some(until),
             Phase::Up => {
-                let quiet = self.probed_until.unwrap_or(self.last_heard + self.quiet_limit);
+                let quiet = self.pulse.poll_timeout();
                 Some(self.ledger.poll_timeout().map_or(quiet, |ack| ack.min(quiet)))
             }
             Phase::Over => None,
@@ -520,12 +503,11 @@ impl Link {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now, random: &mut Random) -> LinkInput {
-        if self.has_slept(now) {
+        if self.pulse.has_slept(now) {
             self.doubt(now);
         }
-        if let Some(received) = self.ledger.handle_timeout(now.monotonic) {
-            self.notices.push_back(ClientFrame::LinkAck { received }.encode());
-        }
+        let received = self.ledger.handle_timeout(now.monotonic);
+        self.acknowledge(received);
         match self.phase {
             Phase::Waiting { until, .. } if until <= now.monotonic => {
                 self.phase = Phase::Connecting { until: now.monotonic + CONNECT_TIMEOUT };
@@ -534,33 +516,21 @@ impl Link {
             }
             Phase::Connecting { until } if until <= now.monotonic => self.silent(CONNECT_TIMEOUT, now, random),
             Phase::Greeting { until, .. } if until <= now.monotonic => self.silent(HANDSHAKE_TIMEOUT, now, random),
-            Phase::Up => match self.probed_until {
-                Some(until) if until <= now.monotonic => self.silent(now.monotonic - self.last_heard, now, random),
-                None if self.last_heard + self.quiet_limit <= now.monotonic => {
+            Phase::Up => match self.pulse.verdict(now) {
+                Verdict::Silent(silence) => self.silent(silence, now, random),
+                Verdict::Quiet => {
                     self.probe(now);
                     LinkInput::Nothing
                 }
-                _ => LinkInput::Nothing,
+                Verdict::Alive => LinkInput::Nothing,
             },
             _ => LinkInput::Nothing,
         }
     }
 
-    /// Whether the wall clock ran further than the monotonic one, which stands still while the machine sleeps.
-    fn has_slept(&mut self, now: Now) -> bool {
-        let before = std::mem::replace(&mut self.clock, now);
-        let wall = Duration::from_millis(now.wall.saturating_sub(before.wall));
-        wall.saturating_sub(now.monotonic.saturating_sub(before.monotonic)) >= CLOCK_JUMP
-    }
-
-    /// Asks for a sign of life. One question at a time: WebSocket has one answer for several (RFC 6455 section 5.5.3).
     fn probe(&mut self, now: Now) {
-        if self.probed_until.is_some() {
-            self.doubted_again = true;
-        } else {
+        if self.pulse.probe(now) {
             self.commands.push_back(Command::Ping);
-            self.asked_at = Some(now.monotonic);
-            self.probed_until = Some(now.monotonic + PROBE_TIMEOUT);
         }
     }
 
@@ -597,40 +567,6 @@ impl Link {
         LinkInput::Down { error, retry_in: Duration::ZERO }
     }
 
-    /// Whether another switchboard may take this agent: it has room, or is the one where the invite is known.
-    fn may_differ_elsewhere(&self, code: RejectCode) -> bool {
-        match code {
-            RejectCode::Full
-            | RejectCode::Rate
-            | RejectCode::ShuttingDown
-            | RejectCode::TooSlow
-            | RejectCode::UnknownMailbox
-            | RejectCode::Version
-            | RejectCode::Malformed
-            | RejectCode::Unknown(_) => true,
-            RejectCode::Authentication | RejectCode::CertificateExpired | RejectCode::CertificateChain | RejectCode::Binding => {
-                false
-            }
-        }
-    }
-
-    /// Whether trying again can't help. A mailbox that was there a moment ago will be there again when its issuer is: a switchboard that
-    /// was started anew hears of it from them.
-    fn is_final(&self, code: RejectCode, now: Now) -> bool {
-        match code {
-            RejectCode::Full | RejectCode::Rate | RejectCode::ShuttingDown | RejectCode::TooSlow => false,
-            RejectCode::UnknownMailbox => self.last_up.is_none_or(|at| at + MAILBOX_PATIENCE <= now.monotonic),
-            // The link was made with a certificate that has been replaced since.
-            RejectCode::CertificateExpired => !self.is_renewed,
-            RejectCode::Version
-            | RejectCode::Authentication
-            | RejectCode::CertificateChain
-            | RejectCode::Malformed
-            | RejectCode::Binding
-            | RejectCode::Unknown(_) => true,
-        }
-    }
-
     fn end(&mut self) {
         self.reset();
         self.ledger.forget();
@@ -640,9 +576,7 @@ impl Link {
 
     fn reset(&mut self) {
         self.hello = None;
-        self.probed_until = None;
-        self.doubted_again = false;
-        self.asked_at = None;
+        self.pulse.reset();
         self.notices.clear();
         self.ledger.handle_down();
     }

@@ -228,7 +228,7 @@ impl Agent {
         self.take(input, now);
     }
 
-    /// The switchboard lives: something came that isn't a whole frame.
+    /// Something came from the switchboard, if only a part of a frame: it lives.
     pub fn handle_heard(&mut self, now: Now) {
         self.shared.link.handle_heard(now);
     }

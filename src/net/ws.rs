@@ -63,8 +63,8 @@ pub struct Connection {
     ping: Option<Bytes>,
     /// Whether anything arrived since the driver last asked.
     heard: bool,
-    /// A pong came.
-    answered: bool,
+    /// Whether a pong arrived since the driver last asked.
+    pong: bool,
     /// Whether bytes wait above the kernel.
     unflushed: bool,
     pace: Pace,
@@ -84,7 +84,7 @@ impl Connection {
             outgoing: Encoder::new(side),
             ping: None,
             heard: true,
-            answered: false,
+            pong: false,
             unflushed: false,
             pace: Pace::default(),
             close_sent: false,
@@ -109,7 +109,7 @@ impl Connection {
             match self.incoming.next() {
                 Ok(Some(Received::Binary(frame))) => return Poll::Ready(Some(Ok(frame))),
                 Ok(Some(Received::Ping(payload))) => self.ping = Some(payload),
-                Ok(Some(Received::Pong)) => self.answered = true,
+                Ok(Some(Received::Pong)) => self.pong = true,
                 Ok(Some(Received::Close)) => self.close_received = true,
                 Ok(None) => match self.poll_fill(cx) {
                     Poll::Ready(Ok(())) => self.heard = true,
@@ -241,8 +241,8 @@ impl Connection {
     }
 
     /// Reports whether a pong arrived since it was last called.
-    pub fn take_answered(&mut self) -> bool {
-        std::mem::take(&mut self.answered)
+    pub fn take_pong(&mut self) -> bool {
+        std::mem::take(&mut self.pong)
     }
 
     /// Which certificate the switchboard showed; none without TLS.

@@ -80,19 +80,19 @@ async def _call(options: argparse.Namespace, output: Output, args: list[Any], kw
             await somebody_who_can(agent, options.skill, options.wait)
         remote = agent.remote(options.skill, to=options.to, priority=options.priority, timeout=options.timeout)
         running = remote(*args, **kwargs)
-        await _print_parts(running, options, output)
+        await print_parts(running, output, stream=options.stream)
         answer = await running
         worker = running.peer
         output.body("answer", answer, {"from": worker.name if worker else None, "attempt": running.attempt})
     return 0
 
 
-async def _print_parts(running: Call[Any], options: argparse.Namespace, output: Output) -> None:
-    """Prints the partial answers, or tells a person of them; of each attempt, if the call moves."""
+async def print_parts(running: Call[Any], output: Output, *, stream: bool) -> None:
+    """Prints the partial answers, or without `stream` tells a person of them; of each attempt, if the call moves."""
     while True:
         try:
             async for part in running:
-                if options.stream or output.as_json:
+                if stream or output.as_json:
                     output.body("part", part, {})
                 elif sys.stderr.isatty():
                     output.talk(shown(f"... {part}", sys.stderr))

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::agent::limits::BACKOFF_MIN;
-use crate::proto::{BindingKind, Challenge, Reject, Welcome};
+use crate::proto::{BindingKind, RejectCode};
 
 const PING_SECONDS: u16 = 20;
 

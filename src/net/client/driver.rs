@@ -111,7 +111,7 @@ impl<A: Application> Driver<A> {
             if connection.take_heard() {
                 core.agent.handle_heard(now);
             }
-            if connection.take_answered() {
+            if connection.take_pong() {
                 core.agent.handle_pong(now);
             }
         }

@@ -7,13 +7,14 @@ import contextlib
 import io
 import json
 import sys
-from typing import TYPE_CHECKING, cast
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 import a2alinker
 from a2alinker import exceptions
-from a2alinker.cli import exits
+from a2alinker.cli import exchange, exits
 from a2alinker.cli.inviting import admit
 from a2alinker.cli.output import Output, coloured, shown
 
@@ -105,3 +106,31 @@ async def test_what_is_said_of_a_burnt_code_is_sentences(burnt: int, end: str, c
     with contextlib.suppress(exceptions.AgentClosed):
         await admit(cast(a2alinker.Agent, Inviter()), options, Output(as_json=False), renew=True)
     assert capsys.readouterr().err.splitlines()[-1] == "make a new one, and say it only to whom it is for." + end
+
+
+class Moving:
+    """A call that goes to another worker after its first partial answer."""
+
+    def __init__(self) -> None:
+        self._attempts = iter((["one"], ["one", "two"]))
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        parts = next(self._attempts)
+        for part in parts:
+            yield part
+        if len(parts) == 1:
+            raise a2alinker.StreamRestarted("it was given to another worker", attempt=2)
+
+
+@pytest.mark.parametrize(
+    ("as_json", "out", "err"),
+    [
+        (True, '{"part": "one"}\n{"event": "restarted", "attempt": 2}\n{"part": "one"}\n{"part": "two"}\n', ""),
+        (False, "one\none\ntwo\n", "it was given to another worker: it begins anew\n"),
+    ],
+)
+async def test_partial_answers_of_a_call_that_moved_are_told_apart(
+    as_json: bool, out: str, err: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await exchange.print_parts(cast(a2alinker.Call[Any], Moving()), Output(as_json=as_json), stream=True)
+    assert capsys.readouterr() == (out, err)

@@ -75,6 +75,11 @@ impl Member {
         }
     }
 
+    /// The body to whose head this message is an answer.
+    fn body_meant_by(&self, sender: AgentId, header: &MessageHeader) -> Option<Token> {
+        self.bodies.by_head.get(&(sender, header.reply_to?)).copied()
+    }
+
     /// The receiving application has taken so much.
     pub(in crate::agent) fn handle_taken(
         &mut self,
@@ -89,8 +94,7 @@ impl Member {
             let taken = reader.u64()?;
             reader.finish("taken").map(|()| taken)
         };
-        let token = header.reply_to.and_then(|id| self.bodies.by_head.get(&(sender, id)).copied());
-        let (Ok(taken), Some(token)) = (read(), token) else { return };
+        let (Ok(taken), Some(token)) = (read(), self.body_meant_by(sender, header)) else { return };
         let Some(body) = self.bodies.sending.get_mut(&token) else { return };
         while body.untaken.front().is_some_and(|(end, _)| *end <= taken) {
             body.weight -= body.untaken.pop_front().map_or(0, |(_, weight)| weight);
@@ -110,11 +114,8 @@ impl Member {
         body: &[u8],
         now: Now,
     ) -> bool {
-        let token = header.reply_to.and_then(|id| self.bodies.by_head.get(&(sender, id)).copied());
-        let Some((token, body_state)) = token.and_then(|token| self.bodies.sending.get_mut(&token).map(|body| (token, body)))
-        else {
-            return false;
-        };
+        let Some(token) = self.body_meant_by(sender, header) else { return false };
+        let Some(body_state) = self.bodies.sending.get_mut(&token) else { return false };
         if body_state.is_end_there && !body_state.is_end_settled {
             // Its outcome comes, by the same frame or the next.
             body_state.untaken.clear();
