@@ -17,10 +17,8 @@
 //!   renewal    certificates that are to last
 //! verbs        what the application may ask of an agent
 //! file         what a restart must not lose, as text;  keeper  when it is to be written;  resume  an agent from it
-//! peer         what is held for one peer: sessions, lanes, what is due;  transport  numbers, credit, chunks, order
-//! message, section, parcel, card, roster, admission, pairing, definitions   codecs and tables, without behaviour of their own
 //! peer         what is held for one peer: sessions, lanes, what is due;  transport  numbers, credit, chunks, order;  flight  how much is under way
-//! message, section, card, roster, admission, pairing, definitions   codecs and tables, without behaviour of their own
+//! message, section, parcel, card, roster, admission, pairing, definitions   codecs and tables, without behaviour of their own
 //! ```
 //!
 //! Call order for the shell: after any `handle_*` or verb, take `poll_command`, `poll_transmit` and `poll_event` until they are empty,
