@@ -75,6 +75,11 @@ fn four_hundred_sieges_keep_the_guarantee() {
     play_all(siege::play, SIEGES);
 }
 
+#[test]
+fn an_envelope_that_a_relay_holds_back_is_not_overtaken_by_the_next() {
+    play(chaos::play, 1_001_232, false).unwrap();
+}
+
 /// Plays all seeds on all processors, and shows the lowest that fails.
 fn play_all(kind: Play, usual: Range<u64>) {
     let seeds = seeds().unwrap_or(usual);

@@ -495,3 +495,55 @@ fn under_way_is_what_was_sent_until_it_arrives_or_its_gap_is_forgotten() {
     assert_eq!(sender.next_draft(NOW, 0, &mut settled).map(|draft| draft.messages.len()), Some(1));
     assert_eq!((sender.next(), sender.bytes_under_way()), (next + 1, 0), "it waits at the switchboard, and isn't on its way");
 }
+
+#[test]
+fn what_an_envelope_waits_for_keeps_its_place_when_it_is_settled_meanwhile() {
+    let mut sender = SendLane::default();
+    sender.handle_credit(CreditClass::Plain.index(), 10, 1 << 20);
+    sender.push(outbound(1, 1, 10));
+    let mut long = outbound(2, 1, CHUNK_LIMIT);
+    long.header.wants_done = true;
+    sender.push(long);
+    let (mut earlier, mut out, mut settled) = (ReceiveLane::default(), Vec::new(), Vec::new());
+    build(&mut sender).expect("the first one, which is lost");
+    while let Some((frame, _)) = build(&mut sender) {
+        receive(&mut earlier, &frame, &mut out);
+    }
+    assert!(out.is_empty(), "it waits for the first");
+    sender.handle_receipt(&earlier.receipt(Lane::Normal).0, &mut settled, NOW);
+    // The receiver is gone. Each message waits in an envelope of its own.
+    let mut envelopes = Vec::new();
+    for token in [3, 4] {
+        envelopes.extend(sender.next_draft(NOW, 100, &mut settled).map(|draft| draft.messages));
+        sender.handle_accepted(sender_serial(&envelopes), &mut settled);
+        sender.push(outbound(token, 1, 10));
+    }
+    envelopes.extend(sender.next_draft(NOW, 100, &mut settled).map(|draft| draft.messages));
+    assert_eq!(
+        envelopes.iter().map(|messages| (messages[0].number, messages[0].before)).collect::<Vec<_>>(),
+        [(0, 0), (2, 1), (3, 2)]
+    );
+    // Its last word comes late.
+    sender.withdraw_all(2);
+    sender.restart();
+
+    let (mut receiver, mut room, mut out) = (ReceiveLane::default(), Room::default(), Vec::new());
+    let mut open = |receiver: &mut ReceiveLane, out: &mut Vec<HandedOver>, which: usize| {
+        for parked in envelopes[which].clone() {
+            receiver.handle_parked(parked, false, &mut room, out).expect("the sender keeps the rules");
+        }
+    };
+    open(&mut receiver, &mut out, 2);
+    open(&mut receiver, &mut out, 1);
+    while let Some((frame, _)) = build(&mut sender) {
+        receive(&mut receiver, &frame, &mut out);
+    }
+    assert!(out.is_empty(), "the first one is still under way: {out:?}");
+    open(&mut receiver, &mut out, 0);
+    let plain = out.iter().filter(|message| message.header.kind == MessageKind::Plain);
+    assert_eq!(plain.map(|message| message.number).collect::<Vec<_>>(), [0, 2, 3]);
+}
+
+fn sender_serial(envelopes: &[Vec<crate::agent::parcel::ParkedMessage>]) -> u64 {
+    envelopes.len() as u64 - 1
+}

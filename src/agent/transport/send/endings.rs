@@ -102,7 +102,8 @@ impl SendLane {
     }
 
     /// The receiver is another run, and knows nothing. What isn't settled goes again under its old number, marked, and without credit, which
-    /// begins anew. Each stretch of numbers between them that the earlier run settled is one gap.
+    /// begins anew. Each stretch of numbers between them that the earlier run settled is one gap; those that something in an envelope waits for
+    /// are gaps of their own, in their place in the thread, because what is before them there may come later than they.
     pub fn restart(&mut self) {
         self.chunking = None;
         self.holes.clear();
@@ -112,7 +113,6 @@ impl SendLane {
         self.starved = false;
         self.flight.restart();
         self.bytes_under_way = 0;
-        self.parking.restart();
         self.progress_at = Duration::ZERO;
         self.progress_sent_at = Duration::ZERO;
         for entry in self.entries.iter_mut().filter(|entry| entry.message.as_ref().is_some_and(Outbound::is_gap)) {
@@ -120,6 +120,7 @@ impl SendLane {
         }
         self.pop_settled();
         self.delivered_below = self.first;
+        self.parking.restart(self.first);
         let mut settled_before = 0;
         let mut unsettled = (self.first..).zip(&mut self.entries).peekable();
         while let Some((number, entry)) = unsettled.next() {
@@ -132,9 +133,15 @@ impl SendLane {
                 message.header.after = last.map_or(0, |last| u32::try_from(number - last).unwrap_or(0));
                 message.header.maybe_repeated = true;
                 message.header.free = true;
-            } else if unsettled.peek().is_none_or(|(_, next)| next.message.is_some()) {
+            } else if let waits_in = self.parking.waits_in(number)
+                && (waits_in.is_some() || unsettled.peek().is_none_or(|(_, next)| next.message.is_some()))
+            {
                 let mut nothing = MessageHeader::new(MessageId::ZERO, MessageKind::Gap, 0, 0);
                 nothing.free = true;
+                if let Some(thread) = waits_in {
+                    let last = self.last_in_thread.insert(thread, number);
+                    nothing.after = last.map_or(0, |last| u32::try_from(number - last).unwrap_or(0));
+                }
                 let credit = Lost { class: CreditClass::Other, cost: 0, before: settled_before };
                 entry.message = Some(Outbound::gap(&nothing, None, credit));
                 settled_before = 0;

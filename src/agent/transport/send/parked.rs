@@ -26,6 +26,9 @@ pub(super) struct Parking {
     under_way: Vec<u64>,
     /// Nothing to be parked was found, and nothing has changed since.
     is_done: bool,
+    /// The numbers that messages in envelopes wait for, and their threads. Whatever stands there for another run of the receiver has to keep its
+    /// place in the thread: what the envelope says can't be changed any more.
+    awaited: BTreeMap<u64, ThreadId>,
 }
 
 impl Parking {
@@ -33,9 +36,15 @@ impl Parking {
         self.is_done = false;
     }
 
-    /// The receiver is another run: an answer to the envelope means what it meant.
-    pub(super) fn restart(&mut self) {
+    /// The receiver is another run, which gets all from this number on: an answer to the envelope means what it meant.
+    pub(super) fn restart(&mut self, first: u64) {
         self.is_done = false;
+        self.awaited = self.awaited.split_off(&first);
+    }
+
+    /// The thread in which a message in an envelope waits for this number.
+    pub(super) fn waits_in(&self, number: u64) -> Option<ThreadId> {
+        self.awaited.get(&number).copied()
     }
 }
 
@@ -61,6 +70,8 @@ struct Survey {
     parked: (u64, u64),
     /// Bytes of the envelope.
     bytes: usize,
+    /// What is waited for, and in which thread.
+    awaited: Vec<(u64, ThreadId)>,
 }
 
 enum Choice {
@@ -112,8 +123,9 @@ impl Survey {
 
     /// Puts a message that was chosen into the envelope, with the message before it, gaps left out.
     fn add(&mut self, number: u64, after: u32, message: &Outbound, draft: &mut Draft) {
-        let before = message.order().and_then(|thread| self.unsettled.get(&thread));
-        let (before, waits_until) = before.copied().unwrap_or((number, 0));
+        let before = message.order().and_then(|thread| Some((thread, *self.unsettled.get(&thread)?)));
+        self.awaited.extend(before.map(|(thread, (before, _))| (before, thread)));
+        let (before, waits_until) = before.map_or((number, 0), |(_, before)| before);
         self.count(number, message);
         draft.expiry = message.header.expiry.max(draft.expiry);
         draft.messages.push(ParkedMessage { number, before, waits_until, message: message.encode(after) });
@@ -204,6 +216,8 @@ impl SendLane {
                 Choice::Stop => is_full = true,
             }
         }
+        self.parking.awaited = self.parking.awaited.split_off(&self.first);
+        self.parking.awaited.extend(survey.awaited);
         self.parking.is_done = draft.messages.is_empty();
         self.parking.under_way = draft.messages.iter().map(|parked| parked.number).collect();
         self.parking.serial += 1;
