@@ -48,7 +48,7 @@ pub enum Presence {
     Gone {
         since: Duration,
     },
-    /// It said goodbye; if that was final, its identity has ended too.
+    /// It said goodbye; if that was final, its identity has ended too. Otherwise it may be back once its link has been seen to end.
     Left {
         since: Duration,
         is_final: bool,
@@ -385,7 +385,9 @@ impl Roster {
     pub fn handle_goodbye(&mut self, id: &AgentId, run: &RunId, is_final: bool, now: Duration) -> bool {
         match self.entries_by_id.get(id) {
             Some(entry) if entry.card.run == *run && *id != self.me => {
-                self.set_presence(*id, Presence::Left { since: now, is_final });
+                let has_ended = !is_final && !self.linked.contains(&entry.card.label);
+                let presence = if has_ended { Presence::Gone { since: now } } else { Presence::Left { since: now, is_final } };
+                self.set_presence(*id, presence);
                 true
             }
             _ => false,
@@ -433,9 +435,14 @@ impl Roster {
         self.linked.remove(label);
         let ids: Vec<_> = self.ids_at(label).filter(|id| *id != self.me).collect();
         for id in ids {
-            if let Some(Presence::Linked { .. }) = self.presence(&id) {
-                self.set_presence(id, Presence::Away { since: now });
-                changes.push(PresenceChange::Away(id));
+            match self.presence(&id) {
+                Some(Presence::Linked { .. }) => {
+                    self.set_presence(id, Presence::Away { since: now });
+                    changes.push(PresenceChange::Away(id));
+                }
+                // It was told as gone with its goodbye. A link after this one is another run's.
+                Some(Presence::Left { since, is_final: false }) => self.set_presence(id, Presence::Gone { since }),
+                _ => {}
             }
         }
     }

@@ -199,12 +199,29 @@ fn a_peer_that_left_comes_back_as_another_run_only() {
 }
 
 #[test]
+fn a_peer_that_left_is_back_when_its_link_has_ended_and_another_has_begun() {
+    let mut roster = linked_roster(&[2, 3, 4]);
+    roster.handle_goodbye(&id(2), &peer(2).run, false, at(5));
+    assert_eq!(roster.handle_labels(false, &[label(2)], &[], at(5)), [], "the link of the run that said goodbye");
+    assert_eq!(roster.handle_labels(false, &[], &[label(2)], at(5)), [], "the goodbye has told it");
+    assert_eq!(presence(&roster, 2), Presence::Gone { since: at(5) });
+    assert_eq!(roster.handle_labels(false, &[label(2)], &[], at(9)), [PresenceChange::Linked(id(2))]);
+    // The link may be seen to end before the goodbye is read.
+    roster.handle_labels(false, &[], &[label(3)], at(5));
+    roster.handle_goodbye(&id(3), &peer(3).run, false, at(6));
+    assert_eq!(roster.handle_labels(false, &[label(3)], &[], at(9)), [PresenceChange::Linked(id(3))]);
+    roster.handle_goodbye(&id(4), &peer(4).run, true, at(5));
+    roster.handle_labels(false, &[], &[label(4)], at(5));
+    assert_eq!(roster.handle_labels(false, &[label(4)], &[], at(9)), [], "its identity has ended");
+}
+
+#[test]
 fn a_peer_that_left_and_is_not_linked_comes_back_as_gone() {
     let mut roster = linked_roster(&[2]);
     roster.handle_goodbye(&id(2), &peer(2).run, false, at(5));
     roster.handle_labels(false, &[], &[label(2)], at(5));
     roster.learn(restarted(2), at(7));
-    assert_eq!(presence(&roster, 2), Presence::Gone { since: at(7) });
+    assert_eq!(presence(&roster, 2), Presence::Gone { since: at(5) });
     assert_eq!(roster.handle_labels(false, &[label(2)], &[], at(8)), [PresenceChange::Linked(id(2))]);
 }
 

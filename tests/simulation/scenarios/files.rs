@@ -120,6 +120,19 @@ fn members_that_restart_find_each_other_by_their_files_when_the_host_stays_away(
 }
 
 #[test]
+fn a_member_that_closes_comes_back_to_its_peers_while_the_host_is_away() {
+    let mut world = lasting_swarm(2);
+    assert_delivers(&mut world, 1, 2);
+    world.kill(0);
+    world.close(1);
+    world.run_for(SECOND * 30);
+    let again = world.resume(1);
+    world.run_until("everybody knows everybody", SECOND * 20, World::is_complete);
+    assert_delivers(&mut world, 2, again);
+    world.conclude();
+}
+
+#[test]
 fn a_member_whose_peer_has_other_keys_by_now_is_heard_all_the_same() {
     let mut world = lasting_swarm(2);
     world.kill(0);
