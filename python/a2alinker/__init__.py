@@ -62,6 +62,7 @@ from .exceptions import (
     DeliveryError,
     Expired,
     Forked,
+    FrameworkMissing,
     IdentityFileError,
     InviteBurnt,
     InviteDamaged,
@@ -101,6 +102,7 @@ from .exceptions import (
     WouldDeadlock,
     WrongLoop,
 )
+from .health import Health
 from .invite import Invite, Rights
 from .message import Message
 from .opening import host, join
@@ -142,6 +144,8 @@ __all__ = [
     "Expired",
     "File",
     "Forked",
+    "FrameworkMissing",
+    "Health",
     "IdentityFileError",
     "IncomingBody",
     "Invite",

@@ -61,7 +61,7 @@ class Bridge:
         future: Future[R] = Future()
         try:
             self.submit(start, future)
-            return self._outcome(future, timeout)
+            return self.outcome(future, timeout)
         except BaseException:
             future.cancel()
             raise
@@ -86,8 +86,7 @@ class Bridge:
             raise Forked()
         if running_loop() is self.loop:
             raise WouldDeadlock()
-        if not self.loop.is_running():
-            raise self._not_running()
+        self.check_running()
         try:
             # It takes the caller's context along, and with it the depth of the request that the caller handles.
             self.loop.call_soon_threadsafe(self._begin, start, future)
@@ -106,7 +105,8 @@ class Bridge:
             with contextlib.suppress(RuntimeError):  # a loop that is closed has cancelled it
                 self.loop.call_soon_threadsafe(task.cancel)
 
-    def _outcome(self, future: Future[R], timeout: float | None) -> R:
+    def outcome(self, future: Future[R], timeout: float | None = None) -> R:
+        """Waits for what `submit` was given. Raises what `wait` raises; the future is cancelled at the timeout alone."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             glance = GLANCE if deadline is None else min(GLANCE, max(0.0, deadline - time.monotonic()))
@@ -117,10 +117,14 @@ class Bridge:
             except TimeoutError:
                 if future.done():
                     return future.result()  # which may raise a TimeoutError of its own
-            if not self.loop.is_running():
-                raise self._not_running()
+            self.check_running()
             if deadline is not None and time.monotonic() >= deadline and future.cancel():
                 raise TimedOut(f"there was nothing within {timeout} s")
+
+    def check_running(self) -> None:
+        """Raises NoEventLoop unless the loop runs."""
+        if not self.loop.is_running():
+            raise self._not_running()
 
     def _not_running(self) -> NoEventLoop:
         return NoEventLoop("The agent's event loop doesn't run, so there is nobody who could do this: use `agent.sync` while it runs.")

@@ -52,7 +52,8 @@
     ├── BodyError (TypeError, ValueError)   this value can't be sent
     ├── BodyNotSaved (OSError)              a large body that came in can't be written
     ├── ConfigurationError (ValueError)     an argument or variable is wrong
-    │   └── IdentityFileError               the agent file can't be used
+    │   ├── IdentityFileError               the agent file can't be used
+    │   └── FrameworkMissing (ImportError)  an adapter's framework isn't installed
     ├── TimedOut (TimeoutError)             host, join, wait_for and the like took too long
     └── UsageError (RuntimeError)
         ├── AgentClosed                     the agent is closed
@@ -473,6 +474,17 @@ class IdentityFileError(ConfigurationError, code="identity_file"):
     def __init__(self, text: str = "", *, path: str = "") -> None:
         super().__init__(text)
         self.path = path
+
+
+class FrameworkMissing(ConfigurationError, ImportError, code="framework_missing"):
+    """The framework that an adapter is for isn't installed, is too old, or is another package of the same name.
+
+    The text says which, and what to install. `extra` is the extra of a2alinker that brings it, as in `pip install 'a2alinker[crewai]'`.
+    """
+
+    def __init__(self, text: str = "", *, extra: str = "") -> None:
+        super().__init__(text)
+        self.extra = extra
 
 
 class TimedOut(A2ALinkerError, TimeoutError, code="timed_out", retryable=True):

@@ -72,7 +72,7 @@ class Remote(Generic[T]):
         self._budget = budget
         self._convert: Callable[[Any], T] | None = None if returns is Any else _answer_as(skill, returns)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Call[T]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Call[T]:
         """Starts a call.
 
         Raises:

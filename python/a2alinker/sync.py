@@ -40,7 +40,7 @@ from . import peer as _peer
 from . import receipt as _receipt
 from . import remote as _remote
 from . import switchboard as _switchboard
-from ._bridge import END, Attribute, Bridge, Face, looks_up, own_agents, own_bridge, plain, reads, runs, waits
+from ._bridge import END, GLANCE, Attribute, Bridge, Face, looks_up, own_agents, own_bridge, plain, reads, runs, waits
 from ._loop import running_loop
 from .context import cause
 from .exceptions import AgentClosed, WouldDeadlock
@@ -207,9 +207,16 @@ class Call(Future[T]):
         bridge.submit(answer, self)
 
     def result(self, timeout: float | None = None) -> T:
-        """Waits for the answer. As `Future.result`, but raises WouldDeadlock on the thread of the agent's loop."""
+        """Waits for the answer. As `Future.result`, but raises WouldDeadlock on the thread of the agent's loop, and NoEventLoop if that is over."""
         if running_loop() is self._bridge.loop and not self.done():
             raise WouldDeadlock()
+        while timeout is None:
+            try:
+                return super().result(GLANCE)
+            except TimeoutError:
+                if self.done():
+                    break
+                self._bridge.check_running()
         return super().result(timeout)
 
     @property

@@ -21,7 +21,7 @@ CLASSES = list(tree())
 BASES = {"A2ALinkerError", "LinkError", "SecurityError", "InviteError", "DeliveryError", "CallError"}
 # Those that the Python side finds out by itself.
 RAISED_HERE = {
-    "NotReachable", "AmbiguousPeer", "Refused", "Undelivered", "PartialAnswersLost", "StreamRestarted", "BodySourceFailed", "BodyTooLarge", "BodyNotSaved", "TimedOut", "AlreadyConsumed", "NoEventLoop", "WrongLoop",
+    "NotReachable", "AmbiguousPeer", "Refused", "Undelivered", "FrameworkMissing", "PartialAnswersLost", "StreamRestarted", "BodySourceFailed", "BodyTooLarge", "BodyNotSaved", "TimedOut", "AlreadyConsumed", "NoEventLoop", "WrongLoop",
     "WouldDeadlock",
 }  # fmt: skip
 

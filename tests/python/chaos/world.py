@@ -32,14 +32,14 @@ STARTING: Final = 90.0  # seconds until an agent that starts in the middle of a 
 class Process:
     """A program on pipes; whoever asks is told the next line that it says. What it has to complain about goes to a file."""
 
-    def __init__(self, complaints: Path, *arguments: str) -> None:
+    def __init__(self, complaints: Path, *arguments: str, python: str | None = None) -> None:
         path = os.pathsep.join([str(TESTS), str(Path(a2alinker.__path__[0]).parent)])
         own = {key: value for key, value in os.environ.items() if not key.startswith("A2ALINKER_")}
         self._complaints = complaints
         pipe = subprocess.PIPE
         with complaints.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments], stdin=pipe, stdout=pipe, stderr=errors, text=True, env={**own, "PYTHONPATH": path}
+                [python or sys.executable, *arguments], stdin=pipe, stdout=pipe, stderr=errors, text=True, env={**own, "PYTHONPATH": path}
             )
         self._lines: list[str | None] = []
         self._taken = 0

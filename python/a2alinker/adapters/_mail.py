@@ -1,0 +1,155 @@
+"""Messages for models: sending one and hearing what became of it, and reading those that came."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import weakref
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..agent import Agent
+from ..bodies import IncomingBody
+from ..context import DEPTH, cause
+from ..exceptions import A2ALinkerError, AgentClosed, BadArguments, CallCancelled, PeerUnknown
+from ..message import Message
+from ..outbox import Priority
+from ._reach import AnyAgent, Reach
+from ._skills import told_failure
+from ._words import Failure, answer_text, fact, foreign
+
+CONFIRMED_WITHIN: Final = 5.0  # seconds that a model waits to hear whether its message arrived; chosen: some round trips and a reconnect
+MOST_READ: Final = 20  # messages in one answer to a model; the rest waits
+MOST_OPEN: Final = 64  # requests that a model has read and not answered; beyond it the oldest is refused
+
+SEND: Final = (
+    "Sends a message to another agent on another machine, and tells whether it arrived. `to` is the agent's name, `text` what to say, "
+    "`in_reply_to` the number of a message that was read and whose sender waits for an answer, if this is the answer."
+)
+READ: Final = "Reads the messages that other agents have sent to this one. `wait` is how many seconds to wait if there are none."
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What is known of one agent's mail, whichever tools read and write it."""
+
+    open: dict[int, Message] = field(default_factory=dict)  # requests that were read and not answered, by their number
+    number: int = 0
+    last: tuple[Any, ...] | None = None  # the event of the message read last, which causes what is sent
+
+
+_desks: weakref.WeakKeyDictionary[Agent, _Desk] = weakref.WeakKeyDictionary()
+
+
+class Mail:
+    """The messages of one agent, for the tools of models."""
+
+    __slots__ = ("_priority", "_reach")
+
+    def __init__(self, agent: AnyAgent, priority: Priority = "normal") -> None:
+        self._reach = Reach(agent)
+        self._priority = priority
+
+    def send(self, to: str, text: str, priority: str | None, in_reply_to: int | None) -> str | Failure:
+        """Sends, and waits a little for the receipt, on a thread that doesn't run the agent's loop."""
+        try:
+            return self._reach.wait(lambda agent: _send(agent, to, text, priority or self._priority, in_reply_to))
+        except A2ALinkerError as error:
+            return told_failure(error, f"sending to {to}")
+
+    async def asend(self, to: str, text: str, priority: str | None, in_reply_to: int | None) -> str | Failure:
+        """As `send`, on any loop."""
+        try:
+            return await self._reach.run(lambda agent: _send(agent, to, text, priority or self._priority, in_reply_to))
+        except A2ALinkerError as error:
+            return told_failure(error, f"sending to {to}")
+
+    def read(self, wait: float) -> str | Failure:
+        """Reads what came, on a thread that doesn't run the agent's loop."""
+        try:
+            return self._reach.wait(lambda agent: _read(agent, wait))
+        except A2ALinkerError as error:
+            return told_failure(error, "reading messages")
+
+    async def aread(self, wait: float) -> str | Failure:
+        """As `read`, on any loop."""
+        try:
+            return await self._reach.run(lambda agent: _read(agent, wait))
+        except A2ALinkerError as error:
+            return told_failure(error, "reading messages")
+
+
+async def _send(agent: Agent, to: str, text: str, priority: Any, in_reply_to: int | None) -> str:
+    desk = _desks.setdefault(agent, _Desk())
+    # The model sends because of what it read: agents whose models answer each other for ever come to an end, as in a loop over messages.
+    cause.set(desk.last if desk.last is not None else cause.get())
+    if in_reply_to is not None:
+        if (asked := desk.open.get(in_reply_to)) is None:
+            raise BadArguments(f"no message {in_reply_to} waits for an answer; those that do: {', '.join(map(str, desk.open)) or 'none'}")
+        if asked.cancelled:
+            del desk.open[in_reply_to]
+            raise CallCancelled("its sender no longer waits")
+        receipt = await asked.reply(text)
+        del desk.open[in_reply_to]
+    else:
+        receipt = await agent.send(to, text, priority=priority)
+    try:
+        async with asyncio.timeout(CONFIRMED_WITHIN):
+            await receipt.delivered()
+    except TimeoutError as problem:
+        if isinstance(problem, A2ALinkerError):
+            raise
+    name = receipt.peer.name if receipt.peer is not None else to
+    match receipt.state:
+        case "delivered" | "done":
+            return f"[a2alinker: delivered to {name}. That it was read isn't proven by that.]"
+        case "accepted":
+            return f"[a2alinker: {name} is away. The message waits for it at the switchboard.]"
+        case _:
+            return f"[a2alinker: on its way to {name}, which hasn't confirmed it yet. It is sent again until it is confirmed or too old.]"
+
+
+async def _read(agent: Agent, wait: float) -> str:
+    desk = _desks.setdefault(agent, _Desk())
+    messages = aiter(agent)
+    taken: list[Message] = []
+    try:
+        async with asyncio.timeout(max(0.0, wait)):
+            taken.append(await anext(messages))
+    except TimeoutError:
+        return "[a2alinker: no messages.]"
+    except StopAsyncIteration:
+        raise AgentClosed from None
+    # Asking once more than there are counts the last one as handled, too: a model has no loop that would do it.
+    while len(taken) < MOST_READ and (message := agent._inbox.take(messages)) is not None:
+        taken.append(message)
+    desk.last = max((message.event for message in taken), key=lambda event: event[DEPTH])
+    return "\n\n".join([await _told(desk, message) for message in taken])
+
+
+async def _told(desk: _Desk, message: Message) -> str:
+    desk.number += 1
+    try:
+        sender = message.sender
+    except PeerUnknown:
+        sender = None
+    notes = [f"message {desk.number}, {message.priority}, {message.age:.0f} s old"]
+    if message.maybe_repeated:
+        notes.append("perhaps read before")
+    if message.wants_answer:
+        _keep(desk, message)
+        notes.append(f"its sender waits for an answer: in_reply_to={desk.number}")
+    body = message.body
+    if isinstance(body, IncomingBody):
+        await message.refuse("this agent's model reads texts, not files")
+        desk.open.pop(desk.number, None)
+        text = f"(a file or stream {json.dumps(body.name)} of {body.length} bytes, which was refused: models read texts)"
+    else:
+        text = answer_text(body) if not isinstance(body, bytes) else body.decode(errors="replace")
+    return f"{fact(sender, 'message')[:-1]} ({'; '.join(notes)})]\n{foreign(text)}"
+
+
+def _keep(desk: _Desk, message: Message) -> None:
+    if len(desk.open) >= MOST_OPEN:
+        del desk.open[next(iter(desk.open))]  # dropped without an answer, it is refused
+    desk.open[desk.number] = message
