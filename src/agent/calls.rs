@@ -3,7 +3,7 @@
 //! A call is a request message and what is known about it. It ends with the answer, a refusal, the worker's going, the caller's own limits, or when
 //! the worker shows no life. A call that isn't bound to one peer moves on when its worker is gone, busy or lapsed; each move raises the
 //! attempt, and answers to earlier attempts are not taken. Candidates are the linked holders of the skill, one at random; when all are
-//! away the call waits.
+//! away the call waits, for as long as its time to live.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -42,6 +42,8 @@ struct Call {
     avoided: BTreeSet<AgentId>,
     /// A busy worker's wish: not before this.
     not_before: Duration,
+    /// Since when nobody has it. Its time to live counts from here, as that of its message does from when somebody is given it.
+    idle_since: Duration,
     last_progress: Duration,
 }
 
@@ -183,6 +185,7 @@ impl Member {
             current: None,
             avoided: BTreeSet::new(),
             not_before: Duration::ZERO,
+            idle_since: now.monotonic,
             last_progress: now.monotonic,
         };
         self.calls.calls.insert(token, call);
@@ -226,7 +229,11 @@ impl Member {
     fn place_call(&mut self, cx: &mut Shared, token: Token, now: Now) {
         let Some(call) = self.calls.calls.get(&token) else { return };
         let Some(peer) = self.choose_worker(cx, call, now) else {
-            self.calls.waiting.insert(token);
+            if self.calls.waiting.insert(token)
+                && let Some(call) = self.calls.calls.get_mut(&token)
+            {
+                call.idle_since = now.monotonic;
+            }
             return;
         };
         let (request, purpose, attempt, thread) = (call.request.clone(), call.purpose, call.attempt + 1, call.thread);
@@ -290,6 +297,7 @@ impl Member {
             if self.calls.calls.get(&token).is_some_and(Call::may_move) {
                 self.move_call(cx, token, now);
             } else {
+                self.take_back(cx, token, now);
                 self.fail_call(cx, token, CallError::PeerGone(id));
             }
         }
@@ -466,7 +474,12 @@ impl Member {
                 over.push((*token, CallError::TimedOut(limit)));
                 continue;
             }
-            let Some(current) = call.current.as_mut() else { continue };
+            let Some(current) = call.current.as_mut() else {
+                if call.idle_since + call.request.ttl.min(TTL_MAX) <= now.monotonic {
+                    over.push((*token, CallError::Expired));
+                }
+                continue;
+            };
             let presence = self.roster.get(&current.peer).map(|entry| entry.presence);
             let linked = cx.link.is_up() && presence.is_some_and(Presence::is_linked);
             // A peer that was gone when the call was made has as long to come back as one that goes.

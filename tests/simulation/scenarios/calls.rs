@@ -58,6 +58,22 @@ fn a_cancel_ends_the_work_however_many_came_before() {
 }
 
 #[test]
+fn a_call_that_nobody_takes_ends_with_its_time_to_live() {
+    let mut world = World::swarm(1);
+    world.kill(1);
+    world.run_for(PEER_GONE_AFTER * 2);
+    let made_at = world.now;
+    let plan = CallPlan { ttl: SECOND * 30, ..CallPlan::anybody() };
+    let call = world.call(0, plan).expect("agent 1 is known, although it is gone");
+    world.run_for(SECOND * 29);
+    assert_eq!(world.history.outcome(call), None);
+    world.run_for(SECOND * 2);
+    assert_eq!(failed_with(&world, call), Some("Expired"));
+    assert_eq!(world.history.outcome(call).map(|(at, _)| (at - made_at).as_secs()), Some(30));
+    world.conclude();
+}
+
+#[test]
 fn a_call_moves_on_when_its_worker_is_gone_for_too_long() {
     let mut world = World::swarm(2);
     busy_for(&mut world, 1, SECOND * 600);

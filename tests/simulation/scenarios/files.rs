@@ -171,6 +171,19 @@ fn what_was_on_its_way_to_a_killed_agent_comes_to_its_next_run() {
 }
 
 #[test]
+fn a_request_whose_call_is_over_isnt_begun_by_a_worker_that_comes_back() {
+    let mut world = lasting_swarm(1);
+    world.kill(1);
+    let call = world.call(0, CallPlan::to(1)).expect("agent 1 is known");
+    world.run_for(SECOND * 20);
+    assert!(world.history.outcome(call).is_some_and(|(_, end)| end.err().is_some()), "its worker is gone");
+    world.resume(1);
+    world.run_for(SECOND * 20);
+    assert!(world.history.requested(call).is_empty(), "nobody waits for it");
+    world.conclude();
+}
+
+#[test]
 fn a_call_moves_from_a_worker_that_was_killed_and_comes_back() {
     let mut world = lasting_swarm(2);
     world.seats[1].application.manner.works_for = SECOND * 60;
