@@ -18,6 +18,7 @@ from .call import Call, Calls
 from .events import Events, EventStream
 from .exceptions import ConfigurationError, TimedOut, Undelivered, WrongLoop
 from .handlers import Handlers
+from .health import Health
 from .invite import LONGEST_CODE, Invite, Invites, Kind, Rights, Terms, reachable
 from .message import Inbox, Message, Messages
 from .outbox import DEFAULT_TTL, Outbox, Priority, To, Until, check_budget, check_thread, check_ttl, lane_of
@@ -116,24 +117,28 @@ class Agent:
         """The other agents by id. The mapping follows the swarm."""
         return self._roster.peers
 
-    def health(self) -> dict[str, Any]:
-        """Returns how the agent does: link, queues, counters. For people and logs; the entries may change between versions.
+    def health(self) -> Health:
+        """Returns how the agent does: link, queues, counters, in a dict. For people and logs; the entries may change between versions.
 
         `ephemeral`: its identity ends with the process. `save_error`: why its agent file couldn't be written last, or None. `rtt`: seconds that the
         switchboard took to answer at the last handshake or ping. `clock_skew`: seconds by which this clock is ahead of the switchboard's, by its
         word. `queued`: messages and bytes that wait for their first frame, by priority. `unconfirmed`: messages that were sent and aren't
-        confirmed. `reconnects`, `resumed`: how often the link came up again, and how often it went on from the one before.
+        confirmed. `reconnects`, `resumed`: how often the link came up again, and how often it went on from the one before. `link_error`: why it broke
+        last, or None.
         """
-        return {
-            **self._seam.core.health(),
-            "open": self._seam.is_open,
-            "switchboard": self._events.switchboard,
-            "peers": len(self.peers),
-            "inbox": len(self._inbox),
-            "calls": len(self._calls),
-            "handlers": self._handlers.running,
-            "skills": self._handlers.names,
-        }
+        return Health(
+            {
+                **self._seam.core.health(),
+                "open": self._seam.is_open,
+                "switchboard": self._events.switchboard,
+                "link_error": None if self._events.error is None else str(self._events.error),
+                "peers": len(self.peers),
+                "inbox": len(self._inbox),
+                "calls": len(self._calls),
+                "handlers": self._handlers.running,
+                "skills": self._handlers.names,
+            }
+        )
 
     @property
     def sync(self) -> BlockingAgent:
@@ -314,7 +319,7 @@ class Agent:
         choose: picks one or several of the agents that have the skill, at each call.
         tags: only agents whose skill has all of these.
         timeout: seconds until the answer must be there. progress_timeout: seconds between signs of progress. None: as long as it takes.
-        ttl: seconds until a worker must have the request.
+        ttl: seconds until a worker must have the request; the time in which nobody is there who could counts, too.
         budget: how many messages and calls may follow from each call, as in `send`.
         """
         return Remote(
@@ -469,6 +474,8 @@ class Agent:
             logger.debug("no goodbye within %.0f s", GOODBYE)
         finally:
             self.abandon()
+        if self._switchboard is not None:
+            await self._switchboard.close()  # so that whoever hosts again finds the port free
         if unconfirmed:
             raise Undelivered(f"{len(unconfirmed)} messages were unconfirmed when the agent closed", receipts=tuple(unconfirmed))
 

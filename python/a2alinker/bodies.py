@@ -478,7 +478,8 @@ class IncomingBody:
 
     def __repr__(self) -> str:
         length = "length unknown" if self.length is None else f"{self.length} bytes"
-        return f"<IncomingBody {f'{self.name!r} ' if self.name else ''}{length}, {self._received} received>"
+        name = f"{self.name[:60]!r} " if self.name else ""
+        return f"<IncomingBody {name}{length}, {self._received} received>"
 
     def _repr_html_(self) -> str:
         return card("Incoming body", {"name": self.name, "length": self.length, "received": self._received})

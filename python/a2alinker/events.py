@@ -5,10 +5,11 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, Literal, TypeAlias
 
 from . import _core
+from ._html import card
 from ._loop import Event as CoreEvent
 from ._loop import Seam, Signal, logger
 from .bodies import Progress
@@ -19,8 +20,18 @@ from .peer import Peer, Roster
 KEPT: Final = 1024  # events that wait for one reader; chosen: some minutes of a busy swarm. Beyond it the oldest are dropped
 
 
+class _Told:
+    """What all events have: a table for notebooks."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        told = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]  # each event is a dataclass
+        return card(type(self).__name__, {name: value.name if isinstance(value, Peer) else value for name, value in told.items()})
+
+
 @dataclass(frozen=True, slots=True)
-class LinkUp:
+class LinkUp(_Told):
     """The link to the switchboard is up, for the first time or again.
 
     resumed: it goes on where the one before was lost, and nothing need be sent again that the switchboard had.
@@ -31,7 +42,7 @@ class LinkUp:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkDown:
+class LinkDown(_Told):
     """The link broke. The agent links again by itself, first in `retry_in` seconds."""
 
     error: Exception
@@ -39,12 +50,12 @@ class LinkDown:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(_Told):
     """Another process with this agent's identity has taken over its link. This agent ends, and stays away."""
 
 
 @dataclass(frozen=True, slots=True)
-class PeerEvent:
+class PeerEvent(_Told):
     """Something changed at another agent.
 
     joined: it is a new member; changed: its skills or its certificate; up, down: its link; gone: goodbye, or down for longer than
@@ -56,7 +67,7 @@ class PeerEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageLost:
+class MessageLost(_Told):
     """A message of this thread expired at its sender before it was delivered, and the thread goes on without it."""
 
     sender: Peer | None
@@ -65,7 +76,7 @@ class MessageLost:
 
 
 @dataclass(frozen=True, slots=True)
-class LoopStopped:
+class LoopStopped(_Told):
     """Messages that caused each other came to their limit, and the next one wasn't sent: two agents answer each other without end.
 
     `error` is TooDeep. `here`: it was this agent that couldn't go on, and `error` was raised there; otherwise `peer` couldn't answer this one.
@@ -78,7 +89,7 @@ class LoopStopped:
 
 
 @dataclass(frozen=True, slots=True)
-class BodyProgress:
+class BodyProgress(_Told):
     """A large body moves on: sent to `peer` or coming in from it, some ten times in a second at most.
 
     `message_id` is that of the receipt, or of the message. `name` is a file's, as its sender says. `total` is None for a stream that hasn't ended.
@@ -93,7 +104,7 @@ class BodyProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class NotSaved:
+class NotSaved(_Told):
     """The agent file couldn't be written; `error` is an IdentityFileError.
 
     The agent goes on and tries again every half minute. What changed since the last save, such as a renewed membership, would be lost by a restart.
@@ -103,7 +114,7 @@ class NotSaved:
 
 
 @dataclass(frozen=True, slots=True)
-class EventsMissed:
+class EventsMissed(_Told):
     """This reader was too slow, and so many events were dropped before the next one."""
 
     count: int
@@ -147,6 +158,12 @@ class EventStream:
             missed, self._missed = self._missed, 0
             return EventsMissed(missed)
         return self._waiting.popleft()
+
+    def __repr__(self) -> str:
+        return f"<EventStream, {len(self._waiting)} waiting>"
+
+    def _repr_html_(self) -> str:
+        return card("Events", {"waiting": len(self._waiting), "missed": self._missed})
 
 
 class Events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from os import PathLike
 from types import TracebackType
@@ -48,6 +49,10 @@ class Opening:
         self._agent: Agent | None = None
 
     def __await__(self) -> Generator[Any, None, Agent]:
+        if "IPython" in sys.modules:
+            from ._notebook import open_in_cell
+
+            return open_in_cell(self._opened).__await__()
         return self._opened().__await__()
 
     async def __aenter__(self) -> Agent:

@@ -27,6 +27,9 @@ class SkillInfo:
     concurrency: int  # calls at a time
     definition: bytes = field(repr=False)  # SHA-256 of what `describe` gives
 
+    def _repr_html_(self) -> str:
+        return card(f"Skill {self.name}", {"tags": ", ".join(self.tags), "concurrency": self.concurrency})
+
 
 @dataclass(frozen=True, slots=True)
 class SkillDefinition:

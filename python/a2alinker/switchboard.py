@@ -92,10 +92,10 @@ class Switchboard:
         return self._started().stats()
 
     async def close(self) -> None:
-        """Ends it, and with it all links, which are told. Idempotent."""
+        """Ends it, and with it all links, which are told. Its port is free afterwards. Idempotent."""
         self.end()
         for _ in range(CLOSING):
-            if self._core is None or not self._core.stats()["links"]:
+            if self._core is None or self._core.is_over:
                 break
             await asyncio.sleep(0.01)
 

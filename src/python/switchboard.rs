@@ -74,6 +74,12 @@ impl Switchboard {
         self.server.port()
     }
 
+    /// Whether it was closed, and neither listens nor serves a link any more.
+    #[getter]
+    fn is_over(&self) -> bool {
+        self.closing.get().is_some_and(JoinHandle::is_finished)
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         runtime::check()?;
         let dictionary = PyDict::new(py);

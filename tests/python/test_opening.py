@@ -41,6 +41,15 @@ async def test_host_and_join_can_be_awaited_or_entered() -> None:
     await host.close()
 
 
+async def test_the_port_of_a_host_is_free_when_it_has_closed() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    for _ in range(30):
+        async with a2alinker.host("host", listen=listen) as host:
+            assert host.health()["linked"]
+
+
 async def test_a_switchboard_is_shared_by_address_or_object(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Switchboard() as switchboard:
         assert switchboard.url.startswith(f"wss://127.0.0.1:{switchboard.port}#")
