@@ -19,11 +19,15 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport CONDA_PREFIX
 
+# The frameworks of the adapters, each in an environment of its own: they don't go together, and one of them is a gigabyte.
+FRAMEWORKS := $(basename $(notdir $(wildcard tests/adapters/requirements/*.txt)))
+ENVIRONMENTS := target/environments
+
 RUST := Cargo.toml Cargo.lock $(shell find src benches -name '*.rs')
 PYTHON := $(shell find python tests examples -name '*.py' -o -name '*.pyi' 2>/dev/null)
 
 .PHONY: build demo test bench bench-links figures soak lint fmt controls models deny clean
-.PHONY: test-rust test-python lint-rust lint-python
+.PHONY: test-rust test-python test-adapters lint-rust lint-python environments
 
 build: $(STAMPS)/build
 
@@ -44,7 +48,7 @@ figures: build
 	$(BIN)/maturin build --quiet --release --locked --out target/wheels
 	du --apparent-size --block-size=K target/wheels/*.whl
 
-test: lint test-rust test-python controls
+test: lint test-rust test-python test-adapters controls
 
 # Rust first: it compiles without the Python package and tells most.
 test-rust:
@@ -53,6 +57,18 @@ test-rust:
 test-python: build $(STAMPS)/chaos-proxy
 	@$(BIN)/python -m mypy.stubtest a2alinker._core --mypy-config-file pyproject.toml
 	$(BIN)/python -m pytest --quiet tests/python
+
+# The real frameworks, with scripted models: `make test-adapter-crewai` for one. They use the wheel as `pip install 'a2alinker[...]'` gives it.
+test-adapters: $(FRAMEWORKS:%=test-adapter-%)
+
+# The folder of the tests is the name up to the first `-`: there may be several versions of one framework.
+test-adapter-%: $(STAMPS)/adapter-%
+	@$(ENVIRONMENTS)/$*/bin/python -m pytest --quiet -c tests/adapters/pytest.ini --rootdir . --confcutdir tests tests/adapters/$(firstword $(subst -, ,$*))
+
+# Swarms that call crews and agents of the others.
+test-adapter-swarm: $(STAMPS)/adapter-crewai $(STAMPS)/adapter-agents-0.24
+
+environments: $(FRAMEWORKS:%=$(STAMPS)/environment-%)
 
 # Each planted fault must be found by the test that is there to find it.
 controls:
@@ -96,12 +112,30 @@ clean:
 	@rm -rf target dist $(VENV) python/a2alinker/_core*.so
 
 $(STAMPS)/venv: requirements-dev.txt tools/venv
-	@tools/venv $(VENV)
+	@tools/venv $(VENV) requirements-dev.txt
 	mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/build: $(STAMPS)/venv pyproject.toml README.md $(RUST)
 	@echo "building the native module (some minutes the first time)"
 	log=$$($(BIN)/maturin develop --release --locked 2>&1) || { echo "$$log" >&2; exit 1; }
+	touch $@
+
+$(STAMPS)/wheel: $(STAMPS)/build $(shell find python/a2alinker -name '*.py')
+	@rm -f target/wheels/*.whl
+	log=$$($(BIN)/maturin build --release --locked --out target/wheels 2>&1) || { echo "$$log" >&2; exit 1; }
+	touch $@
+
+# Without byte code, which takes longer to write for all of a framework than to make for what is used.
+.SECONDARY: $(FRAMEWORKS:%=$(STAMPS)/environment-%) $(FRAMEWORKS:%=$(STAMPS)/adapter-%)
+$(STAMPS)/environment-%: tests/adapters/requirements/%.txt tools/venv
+	@echo "making the environment of $*"
+	PIP_NO_COMPILE=1 tools/venv $(ENVIRONMENTS)/$* $<
+	mkdir -p $(STAMPS) && touch $@
+
+# Without an index, so that the extra fails if it wants another version of the framework than the one that is tested.
+$(STAMPS)/adapter-%: $(STAMPS)/environment-% $(STAMPS)/wheel
+	@$(ENVIRONMENTS)/$*/bin/python -m pip install --quiet --no-index --no-deps --force-reinstall target/wheels/*.whl
+	$(ENVIRONMENTS)/$*/bin/python -m pip install --quiet --no-index "a2alinker[$(firstword $(subst -, ,$*))]"
 	touch $@
 
 # The network of the tests with real processes. In the profile of `cargo test`, which builds it, too.

@@ -282,7 +282,7 @@ def lane_of(priority: str) -> int:
     """Returns the lane of a priority."""
     try:
         return _LANES[priority]
-    except KeyError:
+    except (KeyError, TypeError):  # unhashable: models give anything
         raise ConfigurationError(f"priority is 'urgent', 'high', 'normal' or 'bulk', not {priority!r}") from None
 
 

@@ -111,6 +111,8 @@ def _line(message: Any, where: str) -> dict[str, str] | None:
             return {"role": "user", "content": f"(The call gave: {_text(message.get('output'), where)})"}
         case "reasoning":
             return None
+        case str(kind) if "role" not in message:  # a tool that a provider runs, as its search
+            return {"role": "assistant", "content": f"(I used {kind[:40]})"}
     role = message.get("role")
     text = _text(message.get("content"), where)
     if role == "tool":

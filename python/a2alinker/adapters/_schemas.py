@@ -62,6 +62,12 @@ class Parameter:
         return hint if self.required or hint is Any else hint | None if hint is not None else None
 
     @property
+    def nullable(self) -> bool:
+        """Whether None is a value of it, rather than a word for leaving it out."""
+        hint = hint_of(self.schema)
+        return hint is Any or hint is None or type(None) in getattr(hint, "__args__", ())
+
+    @property
     def kind(self) -> Any:
         """The type as one of str, int, float, bool, list, dict, which is all that some frameworks know."""
         hint = hint_of(self.schema)
@@ -174,7 +180,8 @@ def _is_union(hint: Any) -> bool:
 
 # Names that pydantic's models, or the functions of Swarm, have a use of their own for.
 _RESERVED: Final = frozenset(
-    {"self", "cls", "context_variables", "schema", "copy", "json", "dict", "construct", "validate", "model_config"}
+    {"self", "cls", "context_variables", "construct", "copy", "dict", "from_orm", "json", "parse_file", "parse_obj", "parse_raw", "schema"}
+    | {"schema_json", "update_forward_refs", "validate"}
 )
 
 

@@ -23,13 +23,17 @@ from ..exceptions import (
     TimedOut,
     UsageError,
 )
-from ..outbox import DEFAULT_TTL, Priority, check_ttl, lane_of
+from ..outbox import Priority, check_ttl, lane_of
 from ..peer import Peer, SkillDefinition
 from ._reach import AnyAgent, Reach
 from ._schemas import ANYTHING, Parameter, Schema, parameters_of
 from ._words import Failure, answer_text, fact, failure, foreign, plain
 
 WAIT: Final = 30.0  # seconds for named skills to be there; an agent that is being started takes a few
+TAKEN_WITHIN: Final = (
+    60.0  # seconds until an agent must have a model's request; chosen: a worker may restart, and a model must hear that nobody is there
+)
+LONGEST_NAME: Final = 64  # characters of a tool's name; from the APIs of OpenAI and Anthropic, which refuse the whole request otherwise
 LONGEST_DESCRIPTION: Final = 1_500  # characters that a model reads of a skill's description; chosen: a long docstring
 PRIORITY: Final = Parameter(
     "priority",
@@ -58,9 +62,9 @@ class RemoteSkill:
 
     @property
     def tool_name(self) -> str:
-        """The name as frameworks and models take it: letters, digits and `_`."""
+        """The name as frameworks and models take it: up to 64 letters, digits and `_`."""
         name = re.sub(r"\W", "_", self.name, flags=re.ASCII)
-        return f"skill_{name}" if not name[0].isalpha() else name
+        return (f"skill_{name}" if not name[0].isalpha() else name)[:LONGEST_NAME]
 
     @property
     def text(self) -> str:
@@ -75,7 +79,7 @@ class RemoteSkill:
     @property
     def takes(self) -> str:
         """Its arguments in words."""
-        return ", ".join(f"{one.wire} ({one.schema.get('type', 'any')}{', required' if one.required else ''})" for one in self.parameters)
+        return ", ".join(f"{one.name} ({one.schema.get('type', 'any')}{', required' if one.required else ''})" for one in self.parameters)
 
     @property
     def asked(self) -> tuple[Parameter, ...]:
@@ -88,12 +92,12 @@ class Terms:
     """How a tool calls.
 
     priority: of each call, unless the model names another one. timeout: seconds until the answer must be there, None: as long as it takes.
-    ttl: seconds until an agent must have the request.
+    ttl: seconds until an agent must have the request, waiting included while nobody is there who could.
     """
 
     priority: Priority = "normal"
     timeout: float | None = None
-    ttl: float = DEFAULT_TTL
+    ttl: float = TAKEN_WITHIN
 
     def __post_init__(self) -> None:
         lane_of(self.priority)
@@ -202,11 +206,17 @@ async def _described(agent: Agent, name: str, only: Peer | None) -> RemoteSkill 
 
 
 async def call(
-    agent: Agent, skill: RemoteSkill, arguments: dict[str, Any], terms: Terms, on_part: Callable[[Any], None] | None = None
+    agent: Agent,
+    skill: RemoteSkill,
+    arguments: dict[str, Any],
+    terms: Terms,
+    on_part: Callable[[Any], None] | None = None,
+    on_begin: Callable[[Peer | None], None] | None = None,
 ) -> Answer:
     """Calls a skill with arguments by their names on the wire. For the agent's loop.
 
     on_part: gets each partial answer as it comes. If another agent takes over, those of the next one begin again from the first.
+    on_begin: gets the agent whose partial answers follow, before the first of them.
 
     Raises:
         BadAnswer: it gave more than 4 MiB of partial answers.
@@ -222,6 +232,8 @@ async def call(
                     size += size_of(part)
                     if size > PARTIAL_BYTES:
                         raise BadAnswer(f"{skill.name} gave more than {PARTIAL_BYTES} bytes of partial answers")
+                    if not parts and on_begin is not None:
+                        on_begin(under_way.peer)
                     parts.append(part)
                     if on_part is not None:
                         on_part(part)
@@ -276,7 +288,7 @@ class Tool:
         for parameter in self.skill.parameters:
             if parameter.name in given:
                 value = given.pop(parameter.name)
-                if parameter.required or value != parameter.default:
+                if parameter.required or (value != parameter.default and (value is not None or parameter.nullable)):
                     arguments[parameter.wire] = parameter.to_wire(value)
         return arguments | given, terms  # what a model made up is for the skill to refuse
 
@@ -301,6 +313,6 @@ def distinct(skills: Iterable[RemoteSkill]) -> list[tuple[str, RemoteSkill]]:
         name, number = skill.tool_name, 1
         while name in named:
             number += 1
-            name = f"{skill.tool_name}_{number}"
+            name = f"{skill.tool_name[: LONGEST_NAME - 4]}_{number}"
         named[name] = skill
     return list(named.items())

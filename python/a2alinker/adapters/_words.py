@@ -102,7 +102,9 @@ def failure(error: A2ALinkerError, what: str, takes: str = "") -> Failure:
             words = f"The arguments don't fit {what}: {text}.{f' It takes {takes}.' if takes else ''} Correct them and call again."
         case exceptions.BodyError():
             words = f"The arguments of {what} can't be sent: {text}. Use texts, numbers, lists and objects only, and less than 1 MiB."
-        case exceptions.CallTimeout() | exceptions.TimedOut() | exceptions.Expired():
+        case exceptions.Expired():
+            words = f"Nobody took {what} over in time: the agents that could are away, or busy. Go on without it, or try again once, later."
+        case exceptions.CallTimeout() | exceptions.TimedOut():
             words = f"There was no answer from {what} in time: {text}. It may have been begun. Try again, or go on without."
         case exceptions.CallLapsed():
             words = f"The agent that worked on {what} shows no life any more: {text}. It may have been done in part. Try again, or go on without."

@@ -33,7 +33,8 @@ class Process:
     """A program on pipes; whoever asks is told the next line that it says. What it has to complain about goes to a file."""
 
     def __init__(self, complaints: Path, *arguments: str, python: str | None = None) -> None:
-        path = os.pathsep.join([str(TESTS), str(Path(a2alinker.__path__[0]).parent)])
+        # Another interpreter has an a2alinker of its own, and must not see what is installed beside this one.
+        path = os.pathsep.join([str(TESTS), *([str(Path(a2alinker.__path__[0]).parent)] if python is None else [])])
         own = {key: value for key, value in os.environ.items() if not key.startswith("A2ALINKER_")}
         self._complaints = complaints
         pipe = subprocess.PIPE

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from a2alinker import sync
+from a2alinker import Undelivered, sync
 from chaos.world import Process, Relay
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 WORKER = HERE / "worker.py"
 READY = "ready"
 PATIENCE = 60.0  # seconds until a process is ready; importing CrewAI takes some
@@ -37,7 +37,8 @@ class World:
     def agent(self) -> sync.Agent:
         """The test's own agent, which hosts the swarm; opened with its first use."""
         if self._host is None:
-            self._host = self._stack.enter_context(sync.host("desk", switchboard=self.address, peer_gone_after=2.0))
+            self._host = sync.host("desk", switchboard=self.address, peer_gone_after=2.0)
+            self._stack.callback(self._close, self._host)
         return self._host
 
     def use_ticket(self, ticket: object) -> None:
@@ -55,6 +56,10 @@ class World:
         assert process.hear(PATIENCE) == READY
         return process
 
+    def _close(self, host: sync.Agent) -> None:
+        with contextlib.suppress(Undelivered):  # tests kill whom it sent something
+            host.close(timeout=2.0)
+
     def _end_relay(self) -> None:
         self.relay.process.kill()  # the one that runs by then
 
@@ -63,6 +68,13 @@ class World:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._stack.close()
+
+
+def python_of(framework: str) -> str:
+    """Returns the interpreter of another framework's environment."""
+    python = HERE.parents[2] / "target/environments" / framework / "bin/python"
+    assert python.exists(), f"there is no environment of {framework}: make environments"
+    return str(python)
 
 
 def pid_in(answer: Any) -> int:

@@ -1,0 +1,271 @@
+"""Tools of a crew that are done by agents on other machines.
+
+CrewAI calls a tool on a worker thread that has no event loop, several at a time, and keeps crews in checkpoints: what lives is private to a tool, and one that
+comes out of a checkpoint finds the agent of its swarm again, if this process has given it to an adapter.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
+
+from crewai.tools import BaseTool, ToolFailure
+from crewai.types.callback import SerializableCallable
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, WithJsonSchema, create_model
+
+from ...agent import Agent
+from ...exceptions import AgentClosed
+from ...outbox import Priority
+from ...peer import Peer
+from .._mail import READ, SEND, Mail
+from .._reach import AnyAgent, Reach
+from .._skills import TAKEN_WITHIN, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills, told_failure
+from .._words import Failure
+from . import runs
+
+runs.watch()
+
+_agents: weakref.WeakValueDictionary[str, Agent] = weakref.WeakValueDictionary()  # by swarm: those that tools were made for
+
+
+def not_cached(arguments: Any = None, result: Any = None) -> bool:
+    """The `cache_function` of these tools: another agent's answer may be another one the next time."""
+    return False
+
+
+class _LinkedTool(BaseTool):
+    """What the tools here have in common: an agent, and an answer that may be a failure."""
+
+    swarm: str = Field(default="", description="The id of the swarm whose agent uses it.")
+    priority: Priority = Field(default="normal", description="Of what it sends, unless the model names another one.")
+    cache_function: SerializableCallable = Field(default=not_cached, exclude=True)  # else no checkpoint is read without a setting for it
+    _agent: Any = PrivateAttr(default=None)
+
+    def bind(self, agent: AnyAgent) -> None:
+        """Gives the tool the agent that it uses: one that came out of a checkpoint has none until then."""
+        self._agent = agent
+        own = Reach(agent).agent
+        self.swarm = own.swarm
+        _agents[own.swarm] = own
+
+    def _bound(self) -> AnyAgent:
+        agent: AnyAgent | None = self._agent if self._agent is not None else _agents.get(self.swarm)
+        if agent is None:
+            raise AgentClosed(f"the tool {self.name!r} came out of a checkpoint and has no agent: call its bind(agent)")
+        return agent
+
+    def _unbound(self, problem: AgentClosed) -> ToolFailure:
+        return _as_answer(told_failure(problem, f"the tool {self.name!r}"))
+
+
+class RemoteSkillTool(_LinkedTool):
+    """A skill of another agent as a tool. Made by `tools_from`, or by `RemoteSkillTool.of` from one description.
+
+    Its answer is a line of fact, who answered and with which rights, and then that agent's words. A failure is a `ToolFailure`, whose message says what can be
+    done, whose `code` is that of the exception, and whose `retryable` says whether the same call may work later.
+    """
+
+    remote: dict[str, Any] = Field(description="The skill as its agent describes it.")
+    timeout: float | None = Field(default=None, description="Seconds until the answer must be there; None: as long as it takes.")
+    ttl: float = Field(default=TAKEN_WITHIN, description="Seconds until an agent must have the request.")
+    _skill: RemoteSkill | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(
+        cls,
+        agent: AnyAgent,
+        skill: RemoteSkill,
+        *,
+        name: str | None = None,
+        priority: Priority = "normal",
+        timeout: float | None = None,
+        ttl: float = TAKEN_WITHIN,
+        **options: Any,
+    ) -> RemoteSkillTool:
+        """Makes the tool of one skill. `options` are CrewAI's, as `result_as_answer=True` or `max_usage_count=3`.
+
+        Raises:
+            ConfigurationError: `priority`, `timeout` or `ttl` can't be.
+        """
+        Terms(priority, timeout, ttl)
+        tool = cls(
+            name=name or skill.tool_name,
+            description=skill.text,
+            args_schema=_arguments_of(skill),
+            remote={
+                "name": skill.name,
+                "description": skill.description,
+                "input": skill.input,
+                "output": skill.output,
+                "agent": skill.agent,
+                "providers": list(skill.providers),
+            },
+            priority=priority,
+            timeout=timeout,
+            ttl=ttl,
+            **options,
+        )
+        tool.bind(agent)
+        return tool
+
+    @property
+    def skill(self) -> RemoteSkill:
+        """The skill's description, which feeds every adapter."""
+        if self._skill is None:
+            kept = self.remote
+            self._skill = RemoteSkill(
+                kept["name"], kept["description"], kept["input"], kept["output"], kept["agent"], tuple(kept["providers"])
+            )
+        return self._skill
+
+    def _run(self, **given: Any) -> str | ToolFailure:
+        try:
+            tool = Tool(self._bound(), self.skill, Terms(self.priority, self.timeout, self.ttl))
+        except AgentClosed as problem:
+            return self._unbound(problem)
+        return _as_answer(tool.wait(given))
+
+    async def _arun(self, **given: Any) -> str | ToolFailure:
+        try:
+            tool = Tool(self._bound(), self.skill, Terms(self.priority, self.timeout, self.ttl))
+        except AgentClosed as problem:
+            return self._unbound(problem)
+        return _as_answer(await tool.run(given))
+
+
+class _Sending(BaseModel):
+    to: str = Field(description="The name or id of the agent.")
+    text: str = Field(description="What to say.")
+    priority: Literal["urgent", "high", "normal", "bulk"] | None = Field(
+        default=None, description="Leave it out unless it is urgent or can wait."
+    )
+    in_reply_to: int | None = Field(
+        default=None, description="The number of the message that this answers, if its sender waits for an answer."
+    )
+
+
+class _Reading(BaseModel):
+    wait: float = Field(default=0.0, ge=0.0, le=600.0, description="Seconds to wait if there are none.")
+
+
+class SendTool(_LinkedTool):
+    """Sends a message to another agent, and tells the model whether it arrived: `SendTool.of(agent)`."""
+
+    name: str = "send_message"
+    description: str = SEND
+    args_schema: type[BaseModel] = _Sending
+
+    @classmethod
+    def of(cls, agent: AnyAgent, *, priority: Priority = "normal", **options: Any) -> SendTool:
+        """Makes the tool for an agent. `options` are CrewAI's."""
+        tool = cls(priority=priority, **options)
+        tool.bind(agent)
+        return tool
+
+    def _run(self, to: str, text: str, priority: str | None = None, in_reply_to: int | None = None) -> str | ToolFailure:
+        try:
+            mail = Mail(self._bound(), self.priority)
+        except AgentClosed as problem:
+            return self._unbound(problem)
+        return _as_answer(mail.send(to, text, priority, in_reply_to))
+
+    async def _arun(self, to: str, text: str, priority: str | None = None, in_reply_to: int | None = None) -> str | ToolFailure:
+        try:
+            mail = Mail(self._bound(), self.priority)
+        except AgentClosed as problem:
+            return self._unbound(problem)
+        return _as_answer(await mail.asend(to, text, priority, in_reply_to))
+
+
+class InboxTool(_LinkedTool):
+    """Gives the model the messages that came, each with its verified sender: `InboxTool.of(agent)`. Nothing else may read them then."""
+
+    name: str = "read_messages"
+    description: str = READ
+    args_schema: type[BaseModel] = _Reading
+
+    @classmethod
+    def of(cls, agent: AnyAgent, **options: Any) -> InboxTool:
+        """Makes the tool for an agent. `options` are CrewAI's."""
+        tool = cls(**options)
+        tool.bind(agent)
+        return tool
+
+    def _run(self, wait: float = 0.0) -> str | ToolFailure:
+        try:
+            mail = Mail(self._bound())
+        except AgentClosed as problem:
+            return self._unbound(problem)
+        return _as_answer(mail.read(wait))
+
+    async def _arun(self, wait: float = 0.0) -> str | ToolFailure:
+        try:
+            mail = Mail(self._bound())
+        except AgentClosed as problem:
+            return self._unbound(problem)
+        return _as_answer(await mail.aread(wait))
+
+
+def tools_from(
+    agent: AnyAgent,
+    skills: Iterable[str] | None = None,
+    *,
+    to: Peer | str | None = None,
+    priority: Priority = "normal",
+    timeout: float | None = None,
+    ttl: float = TAKEN_WITHIN,
+    wait: float = WAIT,
+) -> list[RemoteSkillTool]:
+    """Makes a tool of each skill, for `Agent(tools=...)`. Blocks until the skills are there; on the agent's own loop `await atools_from(...)`.
+
+    skills: their names; None: all that are on offer at this moment.
+    to: the one agent that is to be called, by Peer, name or id. None: at each call whoever has the skill and is free, and another one if that fails.
+    priority: of the calls, unless the model names another one.
+    timeout: seconds until an answer must be there. None: as long as it takes.
+    ttl: seconds until an agent must have a request; when nobody is there who could, the model is told after that.
+    wait: seconds until the skills must be there.
+
+    Raises:
+        What `a2alinker.adapters.remote_skills` raises; WouldDeadlock on the thread of the agent's loop.
+    """
+    return _made(agent, remote_skills(agent, skills, to=to, timeout=wait), priority, timeout, ttl)
+
+
+async def atools_from(
+    agent: AnyAgent,
+    skills: Iterable[str] | None = None,
+    *,
+    to: Peer | str | None = None,
+    priority: Priority = "normal",
+    timeout: float | None = None,
+    ttl: float = TAKEN_WITHIN,
+    wait: float = WAIT,
+) -> list[RemoteSkillTool]:
+    """As `tools_from`, to be awaited, on any loop."""
+    return _made(agent, await aremote_skills(agent, skills, to=to, timeout=wait), priority, timeout, ttl)
+
+
+def _made(agent: AnyAgent, skills: list[RemoteSkill], priority: Priority, timeout: float | None, ttl: float) -> list[RemoteSkillTool]:
+    return [RemoteSkillTool.of(agent, skill, name=name, priority=priority, timeout=timeout, ttl=ttl) for name, skill in distinct(skills)]
+
+
+class _Arguments(BaseModel):
+    """Arguments that a model made up are refused instead of dropped, so that it learns of them."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+def _arguments_of(skill: RemoteSkill) -> type[BaseModel]:
+    fields: dict[str, Any] = {}
+    for parameter in skill.asked:
+        hint = Annotated[parameter.annotation, WithJsonSchema(parameter.schema)] if parameter.required else parameter.annotation
+        fields[parameter.name] = (
+            hint,
+            Field(default=... if parameter.required else parameter.default, description=parameter.description or None),
+        )
+    return create_model(f"{skill.tool_name}_arguments", __base__=_Arguments, **fields)
+
+
+def _as_answer(told: str | Failure) -> str | ToolFailure:
+    return told if isinstance(told, str) else ToolFailure(message=told.words, code=told.code, retryable=told.retryable)

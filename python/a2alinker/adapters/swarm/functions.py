@@ -1,0 +1,181 @@
+"""Skills of other agents, and messages to them, as functions of a Swarm agent.
+
+Swarm reads a function's name, its signature and the names in its code, and calls it with whatever arguments its model made. A `TypeError` from there would
+end the run. So each function takes anything, and shows the parameters of its skill as its signature: what doesn't fit is told to the model like any other
+failure.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ...exceptions import BadArguments
+from ...outbox import Priority
+from ...peer import Peer
+from .._mail import READ, SEND, Mail
+from .._reach import AnyAgent
+from .._schemas import Parameter
+from .._skills import PRIORITY, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills, told_failure
+from .._words import Failure, plain
+
+Function = Callable[..., str]
+
+LONGEST_DOCSTRING: Final = 1_024  # characters; OpenAI refuses a request in which a function's description is longer
+LONGEST_WAIT: Final = 60.0  # seconds that a model may wait for messages in one call; chosen: its user waits, too
+
+_OURS: Final = "Its parameters:"
+_TO: Final = Parameter("to", "to", {"type": "string", "description": "The agent's name or id."}, True, None)
+_TEXT: Final = Parameter("text", "text", {"type": "string", "description": "What to say."}, True, None)
+_IN_REPLY_TO: Final = Parameter(
+    "in_reply_to", "in_reply_to", {"type": "integer", "description": "The number of the message that this answers."}, False, None
+)
+_SECONDS: Final = Parameter(
+    "wait", "wait", {"type": "number", "description": f"Seconds, 0 to {LONGEST_WAIT:.0f}; by default 0."}, False, None
+)
+
+
+def functions_from(
+    agent: AnyAgent,
+    skills: Iterable[str] | None = None,
+    *,
+    to: Peer | str | None = None,
+    priority: Priority = "normal",
+    timeout: float | None = None,
+    wait: float = WAIT,
+) -> list[Function]:
+    """Returns a function for each skill, for `swarm.Agent(functions=[...])`. Blocks; see `afunctions_from`."""
+    terms = Terms(priority, timeout)
+    return _functions(agent, remote_skills(agent, skills, to=to, timeout=wait), terms)
+
+
+async def afunctions_from(
+    agent: AnyAgent,
+    skills: Iterable[str] | None = None,
+    *,
+    to: Peer | str | None = None,
+    priority: Priority = "normal",
+    timeout: float | None = None,
+    wait: float = WAIT,
+) -> list[Function]:
+    """Returns a function for each skill, for `swarm.Agent(functions=[...])`.
+
+    The functions block and give a text. Its first line says what is known here, the rest are the words of the agent that has the skill:
+
+        [a2alinker: this answer is from coder, agent 4mzq3bxa, identity verified; ...]
+        [a2alinker: failed, code call_refused, retryable no]
+
+    Only Ctrl-C and other exceptions that aren't errors leave a function. A model may name a priority for a call of its own.
+
+    skills: their names; those that nobody offers yet are waited for. None: all that are on offer, under names that other agents chose.
+    to: the one agent that is to be called, by Peer, name or id. None: at each call whoever has the skill and is free.
+    priority: of each call. timeout: seconds until an answer must be there, None: as long as it takes.
+    wait: seconds for the skills to be there.
+
+    Raises:
+        TimedOut: a skill or an agent that was named wasn't there in time.
+        ConfigurationError: an argument is out of range.
+        AmbiguousPeer: several agents have the name in `to`.
+        AgentClosed, NoEventLoop, Forked: the agent can't be used.
+    """
+    terms = Terms(priority, timeout)
+    return _functions(agent, await aremote_skills(agent, skills, to=to, timeout=wait), terms)
+
+
+def send_function(agent: AnyAgent, *, priority: Priority = "normal") -> Function:
+    """Returns a function `send_message` that sends a message to another agent and tells whether it arrived.
+
+    priority: of each message, unless the model names another one.
+
+    Raises:
+        ConfigurationError: there is no such priority.
+    """
+    Terms(priority)
+    mail = Mail(agent, priority)
+
+    def send(given: dict[str, Any]) -> str | Failure:
+        return mail.send(given["to"], given["text"], given.get("priority"), given.get("in_reply_to"))
+
+    parameters = (_TO, _TEXT, _IN_REPLY_TO, PRIORITY)
+    return _function("send_message", _docstring(SEND, _OURS, parameters), parameters, _checked("send_message", parameters, send))
+
+
+def inbox_function(agent: AnyAgent) -> Function:
+    """Returns a function `read_messages` that gives the messages of other agents that came, each under a line that says whose it is."""
+    mail = Mail(agent)
+
+    def read(given: dict[str, Any]) -> str | Failure:
+        return mail.read(min(given.get("wait") or 0.0, LONGEST_WAIT))
+
+    return _function("read_messages", _docstring(READ, _OURS, (_SECONDS,)), (_SECONDS,), _checked("read_messages", (_SECONDS,), read))
+
+
+def told(outcome: str | Failure) -> str:
+    """Returns what a function gives to its model."""
+    if isinstance(outcome, str):
+        return outcome
+    return f"[a2alinker: failed, code {outcome.code}, retryable {'yes' if outcome.retryable else 'no'}]\n{outcome.words}"
+
+
+def _functions(agent: AnyAgent, skills: Iterable[RemoteSkill], terms: Terms) -> list[Function]:
+    return [
+        _function(name, _docstring(skill.text, "Its parameters, in their words:", skill.asked), skill.asked, Tool(agent, skill, terms).wait)
+        for name, skill in distinct(skills)
+    ]
+
+
+def _function(name: str, docstring: str, parameters: tuple[Parameter, ...], run: Callable[[dict[str, Any]], str | Failure]) -> Function:
+    # Swarm gives its context_variables to a function whose code has a variable of that name.
+    def function(**given: Any) -> str:
+        return told(run(given))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = docstring
+    function.__annotations__ = {one.name: one.kind for one in parameters} | {"return": str}
+    shown = [
+        inspect.Parameter(
+            one.name, inspect.Parameter.KEYWORD_ONLY, annotation=one.kind, default=inspect.Parameter.empty if one.required else None
+        )
+        for one in parameters
+    ]
+    function.__signature__ = inspect.Signature(shown, return_annotation=str)  # type: ignore[attr-defined]
+    return function
+
+
+def _docstring(text: str, heading: str, parameters: tuple[Parameter, ...]) -> str:
+    """Puts the parameters' descriptions under the text, as Swarm has no other place for them, and cuts what is too long of both."""
+    lines = [f"{one.name}: {' '.join(one.description.split())}" for one in parameters if one.description]
+    below = plain("\n".join([heading, *lines]), LONGEST_DOCSTRING // 2)
+    room = LONGEST_DOCSTRING - len(below) - 1
+    if len(text) > room:
+        text = f'{text[: room - 2]}…"'  # within the quoted words of another agent
+    return f"{text}\n{below}"
+
+
+def _checked(
+    name: str, parameters: tuple[Parameter, ...], run: Callable[[dict[str, Any]], str | Failure]
+) -> Callable[[dict[str, Any]], str | Failure]:
+    """Checks arguments as an agent with a skill would, for what is done here."""
+    kinds: dict[str, Any] = {one.name: (int, float) if one.kind is float else one.kind for one in parameters}
+    takes = ", ".join(f"{one.name} ({one.schema.get('type', 'string')}{', required' if one.required else ''})" for one in parameters)
+
+    def check(given: dict[str, Any]) -> None:
+        for argument, value in given.items():
+            if argument not in kinds:
+                raise BadArguments(f"there is no parameter {argument!r}")
+            if not isinstance(value, kinds[argument]) or isinstance(value, bool):
+                raise BadArguments(f"{argument} isn't of the right type: {value!r}")
+        for one in parameters:
+            if one.required and one.name not in given:
+                raise BadArguments(f"{one.name} is missing")
+
+    def checked(given: dict[str, Any]) -> str | Failure:
+        given = {argument: value for argument, value in given.items() if value is not None}
+        try:
+            check(given)
+        except BadArguments as problem:
+            return told_failure(problem, name, takes)
+        return run(given)
+
+    return checked
