@@ -1,8 +1,8 @@
 //! How agents come to know each other: the agent's own card, the cards of others, and who tells whom.
 //!
 //! Everybody sends its own changed card to all peers. An agent that may admit passes on cards that it learns, so that a newcomer is known to all
-//! after one session. Where two rosters differ, as an answer or the return of a link may show, each side hears what the
-//! other has, and sends what that one lacks.
+//! after one session. Where two rosters may differ, as an answer, a new link or a peer's return after a time in which a card went round show, each
+//! side hears what the other has, and sends what that one lacks.
 
 use std::time::Duration;
 
@@ -17,9 +17,12 @@ use super::event::{Event, PeerChange};
 use super::member::{Member, Shared};
 use super::message::{MessageHeader, MessageKind};
 use super::peer::Peer;
-use super::roster::Learned;
+use super::roster::{Learned, RosterEntry};
 use super::runs::EndedRun;
 use crate::proto::{AgentId, Label, Lane, MessageId, Now};
+
+#[cfg(test)]
+mod tests;
 
 /// How long a card is worth delivering: until its owner would have sent another one.
 const CARD_TTL: Duration = Duration::from_secs(60 * 60);
@@ -119,14 +122,20 @@ impl Member {
         if from.is_none() || !self.membership.rights().admit {
             return;
         }
-        let others: Vec<AgentId> = self.linked_peers().filter(|id| *id != owner && Some(*id) != from).collect();
-        for id in others {
-            self.send_card(cx, id, bytes.clone(), now);
-        }
+        self.tell_card(cx, bytes, |id| *id != owner && Some(*id) != from, now);
     }
 
-    fn linked_peers(&self) -> impl Iterator<Item = AgentId> + '_ {
-        self.roster.peers().filter(|entry| entry.presence.is_linked()).map(|entry| entry.card.identity)
+    /// Sends a card to those of all peers who are linked, and notes that the others lack it.
+    fn tell_card(&mut self, cx: &mut Shared, bytes: &Bytes, is_meant: impl Fn(&AgentId) -> bool, now: Now) {
+        let (linked, absent): (Vec<&RosterEntry>, Vec<_>) =
+            self.roster.peers().filter(|entry| is_meant(&entry.card.identity)).partition(|entry| entry.presence.is_linked());
+        for entry in absent {
+            if let Some(peer) = self.peers.get_mut(&entry.card.identity) {
+                peer.lacks_cards = true;
+            }
+        }
+        let linked: Vec<AgentId> = linked.into_iter().map(|entry| entry.card.identity).collect();
+        linked.into_iter().for_each(|id| self.send_card(cx, id, bytes.clone(), now));
     }
 
     fn send_card(&mut self, cx: &mut Shared, to: AgentId, bytes: Bytes, now: Now) {
@@ -143,10 +152,7 @@ impl Member {
         let bytes = card.bytes.clone();
         self.roster.set_own(card, now.monotonic);
         cx.keeper.save_soon(now);
-        let others: Vec<AgentId> = self.linked_peers().collect();
-        for id in others {
-            self.send_card(cx, id, bytes.clone(), now);
-        }
+        self.tell_card(cx, &bytes, |_| true, now);
     }
 
     /// Shows the own card to somebody who admits agents, and so spreads it, unless there is a session, in which it was shown.
@@ -181,13 +187,26 @@ impl Member {
         Ok(())
     }
 
-    /// The link is up again: whoever came or changed meanwhile may be unknown here. Those who may admit compare cards with all, the others
-    /// with them: so everybody hears of everything without all asking all.
+    /// A peer is linked. Whoever comes last compares cards, but may not when its link goes on: those whose links are others by then are told to it
+    /// after the others, like peers that come after it. So one that lacks cards hears of them from here.
+    pub(super) fn meet(&mut self, cx: &mut Shared, id: AgentId, now: Now) {
+        let lacks_cards = self.peers.get(&id).is_some_and(|peer| peer.lacks_cards);
+        if lacks_cards && self.roster.get(&id).is_some_and(|entry| self.compares_with(entry)) {
+            self.send_roster(cx, id, None, now);
+        } else {
+            self.introduce_to(cx, id, now);
+        }
+    }
+
+    /// Those who may admit compare cards with all, the others with them: so everybody hears of everything without all asking all.
+    fn compares_with(&self, peer: &RosterEntry) -> bool {
+        self.membership.rights().admit || peer.card.member.rights.admit
+    }
+
+    /// The link is up again: whoever came or changed meanwhile may be unknown here.
     pub(super) fn catch_up(&mut self, cx: &mut Shared, now: Now) {
-        let admits = self.membership.rights().admit;
         let linked = self.roster.peers().filter(|entry| entry.presence.is_linked());
-        let others = linked.filter(|entry| admits || entry.card.member.rights.admit).map(|entry| entry.card.identity);
-        let others: Vec<AgentId> = others.collect();
+        let others: Vec<AgentId> = linked.filter(|entry| self.compares_with(entry)).map(|entry| entry.card.identity).collect();
         for id in others {
             let peer = self.peers.get(&id);
             if peer.is_some_and(Peer::has_session) {
@@ -210,6 +229,9 @@ impl Member {
         let mut header = Self::own_header(cx, MessageKind::Roster, CARD_TTL, now);
         header.reply_to = reply_to;
         let summary = self.roster.summary();
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.lacks_cards = false;
+        }
         self.queue_untracked(cx, to, Lane::High, header, summary, now);
     }
 

@@ -294,7 +294,7 @@ impl Member {
                         }
                     }
                     cx.emit(Event::Peer { id, change: PeerChange::Up });
-                    self.introduce_to(cx, id, now);
+                    self.meet(cx, id, now);
                     if self.roster.get(&id).is_some_and(|entry| entry.card.member.rights.admit) {
                         self.renewal.look_now(now);
                     }

@@ -79,6 +79,8 @@ pub(super) struct Peer {
     pub(super) clock_offset: Option<i64>,
     /// What was parked for it.
     pub(super) parking: Parking,
+    /// Others were sent cards while it wasn't linked, and it hasn't heard of them since.
+    pub(super) lacks_cards: bool,
     /// By its own clock: envelopes that it made until then may be of a run of which too much was forgotten.
     pub(super) forgotten_until: u64,
     /// The first grants of the run were taken.
@@ -114,6 +116,7 @@ impl Peer {
             doubted_at: Duration::ZERO,
             clock_offset: None,
             parking: Parking::default(),
+            lacks_cards: false,
             forgotten_until: 0,
             granted: false,
             timer: None,

@@ -100,6 +100,46 @@ fn with_an_uncounted_ticket_any_admin_admits() {
     world.conclude();
 }
 
+/// The links of both are lost. That of the second goes on when that of the first, which was lost for too long, is another.
+fn come_back(world: &mut World, (other, same): (Who, Who), meanwhile: impl FnOnce(&mut World)) {
+    let lose = |world: &mut World, who: Who| {
+        world.cut(who, Notice::Both);
+        world.seats[who].cut_off = true;
+    };
+    lose(world, other);
+    world.run_for(SECOND * 60);
+    lose(world, same);
+    world.run_for(SECOND * 70);
+    world.rejoin(other);
+    world.run_until("another link", SECOND * 20, |world| world.agent(other).health().linked);
+    world.run_for(SECOND);
+    meanwhile(world);
+    world.run_for(SECOND);
+    world.rejoin(same);
+    world.run_until("the link goes on", SECOND * 20, |world| world.agent(same).health().linked);
+    assert_eq!([other, same].map(|who| world.agent(who).health().resumed), [0, 1]);
+}
+
+#[test]
+fn who_joined_while_a_member_was_away_is_known_to_it_also_when_the_host_has_another_link() {
+    let mut world = World::swarm(1);
+    let ticket = world.ticket(0, None);
+    come_back(&mut world, (0, 1), |world| {
+        let newcomer = world.join(ticket, Line::NEAR, 0, Manner::PROMPT);
+        world.run_until("the newcomer is a member", SECOND * 10, |world| world.seats[newcomer].joined);
+    });
+    world.run_until("everybody knows everybody", SECOND * 20, World::is_complete);
+    world.conclude();
+}
+
+#[test]
+fn a_card_that_changed_while_the_host_was_away_is_known_to_it_also_when_its_owner_has_another_link() {
+    let mut world = World::swarm(1);
+    come_back(&mut world, (1, 0), |world| world.retag(1, "changed".to_owned()));
+    world.run_until("the host knows the card", SECOND * 20, World::is_up_to_date);
+    world.conclude();
+}
+
 #[test]
 fn two_agents_may_have_one_name() {
     let (mut world, host) = lone_host();
