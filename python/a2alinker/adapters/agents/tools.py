@@ -19,7 +19,7 @@ from ...outbox import Priority, lane_of
 from ...peer import Peer
 from .._mail import READ, SEND, Mail
 from .._reach import AnyAgent
-from .._skills import PRIORITY, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills
+from .._skills import PRIORITY, TAKEN_WITHIN, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills
 from .._words import Failure
 
 LONGEST_WAIT: Final = 60.0  # seconds that a model may wait for messages; chosen: a run that waits for ever helps nobody
@@ -34,6 +34,7 @@ def tools_from(
     to: Peer | str | None = None,
     priority: Priority = "normal",
     timeout: float | None = None,
+    ttl: float = TAKEN_WITHIN,
     wait: float = WAIT,
 ) -> list[FunctionTool]:
     """Makes a tool of each skill, for `Agent(tools=...)`. Blocks until the skills are there; on the agent's own loop `await atools_from(...)`.
@@ -45,13 +46,14 @@ def tools_from(
     to: the one agent that is to be called, by Peer, name or id. None: at each call whoever has the skill and is free, and another one if that is gone.
     priority: of the calls, unless the model names another one.
     timeout: seconds until an answer must be there. None: as long as it takes.
+    ttl: seconds until an agent must have a request; when nobody is there who could, the model is told after that.
     wait: seconds until the skills must be there.
 
     Raises:
         ConfigurationError: `priority` or `timeout` can't be.
         What `a2alinker.adapters.remote_skills` raises; WouldDeadlock on the thread of the agent's loop.
     """
-    terms = Terms(priority, timeout)
+    terms = Terms(priority, timeout, ttl)
     return _made(agent, remote_skills(agent, skills, to=to, timeout=wait), terms)
 
 
@@ -62,10 +64,11 @@ async def atools_from(
     to: Peer | str | None = None,
     priority: Priority = "normal",
     timeout: float | None = None,
+    ttl: float = TAKEN_WITHIN,
     wait: float = WAIT,
 ) -> list[FunctionTool]:
     """As `tools_from`, to be awaited, on any loop."""
-    terms = Terms(priority, timeout)
+    terms = Terms(priority, timeout, ttl)
     return _made(agent, await aremote_skills(agent, skills, to=to, timeout=wait), terms)
 
 

@@ -17,7 +17,7 @@ from ...peer import Peer
 from .._mail import READ, SEND, Mail
 from .._reach import AnyAgent
 from .._schemas import Parameter
-from .._skills import PRIORITY, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills, told_failure
+from .._skills import PRIORITY, TAKEN_WITHIN, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills, told_failure
 from .._words import Failure, plain
 
 Function = Callable[..., str]
@@ -43,10 +43,11 @@ def functions_from(
     to: Peer | str | None = None,
     priority: Priority = "normal",
     timeout: float | None = None,
+    ttl: float = TAKEN_WITHIN,
     wait: float = WAIT,
 ) -> list[Function]:
     """Returns a function for each skill, for `swarm.Agent(functions=[...])`. Blocks; see `afunctions_from`."""
-    terms = Terms(priority, timeout)
+    terms = Terms(priority, timeout, ttl)
     return _functions(agent, remote_skills(agent, skills, to=to, timeout=wait), terms)
 
 
@@ -57,6 +58,7 @@ async def afunctions_from(
     to: Peer | str | None = None,
     priority: Priority = "normal",
     timeout: float | None = None,
+    ttl: float = TAKEN_WITHIN,
     wait: float = WAIT,
 ) -> list[Function]:
     """Returns a function for each skill, for `swarm.Agent(functions=[...])`.
@@ -71,6 +73,7 @@ async def afunctions_from(
     skills: their names; those that nobody offers yet are waited for. None: all that are on offer, under names that other agents chose.
     to: the one agent that is to be called, by Peer, name or id. None: at each call whoever has the skill and is free.
     priority: of each call. timeout: seconds until an answer must be there, None: as long as it takes.
+    ttl: seconds until an agent must have a request; when nobody is there who could, the model is told after that.
     wait: seconds for the skills to be there.
 
     Raises:
@@ -79,7 +82,7 @@ async def afunctions_from(
         AmbiguousPeer: several agents have the name in `to`.
         AgentClosed, NoEventLoop, Forked: the agent can't be used.
     """
-    terms = Terms(priority, timeout)
+    terms = Terms(priority, timeout, ttl)
     return _functions(agent, await aremote_skills(agent, skills, to=to, timeout=wait), terms)
 
 
