@@ -27,7 +27,7 @@ RUST := Cargo.toml Cargo.lock $(shell find src benches -name '*.rs')
 PYTHON := $(shell find python tests examples -name '*.py' -o -name '*.pyi' 2>/dev/null)
 
 .PHONY: build demo test bench bench-links figures soak lint fmt controls models deny clean
-.PHONY: test-rust test-python test-adapters lint-rust lint-python environments
+.PHONY: wheel test-rust test-python test-adapters lint-rust lint-python environments
 
 build: $(STAMPS)/build
 
@@ -43,10 +43,13 @@ bench-links: $(STAMPS)/bench
 	@target/release/examples/idle_links $(ARGS)
 
 # What a2alinker costs besides: time to import, memory of a client, size of the wheel.
-figures: build
+figures: $(STAMPS)/wheel
 	@$(BIN)/a2alinker bench --figures
-	$(BIN)/maturin build --quiet --release --locked --out target/wheels
 	du --apparent-size --block-size=K target/wheels/*.whl
+
+# For `pip install "$$(echo target/wheels/*.whl)[crewai]"` in another environment.
+wheel: $(STAMPS)/wheel
+	@echo target/wheels/*.whl
 
 test: lint test-rust test-python test-adapters controls
 

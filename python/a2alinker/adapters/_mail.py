@@ -79,12 +79,12 @@ class Mail:
             return told_failure(error, "reading messages")
 
 
-async def _send(agent: Agent, to: str, text: str, priority: Any, in_reply_to: int | None) -> str:
+async def _send(agent: Agent, to: str, text: str, priority: Any, in_reply_to: Any) -> str:  # models make up both
     desk = _desks.setdefault(agent, _Desk())
     # The model sends because of what it read: agents whose models answer each other for ever come to an end, as in a loop over messages.
     cause.set(desk.last if desk.last is not None else cause.get())
     if in_reply_to is not None:
-        if (asked := desk.open.get(in_reply_to)) is None:
+        if not isinstance(in_reply_to, int) or (asked := desk.open.get(in_reply_to)) is None:
             raise BadArguments(f"no message {in_reply_to} waits for an answer; those that do: {', '.join(map(str, desk.open)) or 'none'}")
         if asked.cancelled:
             del desk.open[in_reply_to]

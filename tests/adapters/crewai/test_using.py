@@ -242,7 +242,7 @@ def test_messages_are_sent_and_read_by_a_model(world: World) -> None:
         answer_of_tool,
     )
 
-    result = crew_of(llm, [SendTool.of(world.agent), InboxTool.of(world.agent)]).kickoff()
+    result = crew_of(llm, [SendTool(world.agent), InboxTool(world.agent)]).kickoff()
 
     assert worker.hear() == "message 'hello' high"
     assert "[a2alinker: delivered to worker." in result.raw
@@ -255,18 +255,18 @@ def test_a_request_that_was_read_is_answered_by_its_number(world: World) -> None
     with a2alinker.sync.join("asker", world.agent.invite(kind="ticket", local=True)) as asker:
         asker.wait_for(name="desk", timeout=10)
         asked = asker.request.submit("desk", "what is it?")
-        read = InboxTool.of(world.agent).run(wait=20)
+        read = InboxTool(world.agent).run(wait=20)
         assert "in_reply_to=1" in read
-        sent = SendTool.of(world.agent).run(to="asker", text="a review", in_reply_to=1)
+        sent = SendTool(world.agent).run(to="asker", text="a review", in_reply_to=1)
         assert "delivered to asker" in sent
         assert asked.result(timeout=20).body == "a review"
-        again = SendTool.of(world.agent).run(to="asker", text="a review", in_reply_to=1)
+        again = SendTool(world.agent).run(to="asker", text="a review", in_reply_to=1)
         assert again.code == "bad_arguments"
 
 
 def test_a_tool_of_a_closed_agent_tells_the_developer_and_the_model(world: World) -> None:
     world.worker()
-    tools = [*tools_from(world.agent, ["review"]), SendTool.of(world.agent), InboxTool.of(world.agent)]
+    tools = [*tools_from(world.agent, ["review"]), SendTool(world.agent), InboxTool(world.agent)]
     world.agent.close()
     for tool, arguments in zip(tools, ({"text": "x"}, {"to": "worker", "text": "x"}, {}), strict=True):
         with pytest.warns(RuntimeWarning, match="AgentClosed"):

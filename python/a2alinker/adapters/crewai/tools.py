@@ -42,6 +42,11 @@ class _LinkedTool(BaseTool):
     cache_function: SerializableCallable = Field(default=not_cached, exclude=True)  # else no checkpoint is read without a setting for it
     _agent: Any = PrivateAttr(default=None)
 
+    def __init__(self, agent: AnyAgent | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        if agent is not None:
+            self.bind(agent)
+
     def bind(self, agent: AnyAgent) -> None:
         """Gives the tool the agent that it uses: one that came out of a checkpoint has none until then."""
         self._agent = agent
@@ -89,7 +94,8 @@ class RemoteSkillTool(_LinkedTool):
             ConfigurationError: `priority`, `timeout` or `ttl` can't be.
         """
         Terms(priority, timeout, ttl)
-        tool = cls(
+        return cls(
+            agent,
             name=name or skill.tool_name,
             description=skill.text,
             args_schema=_arguments_of(skill),
@@ -106,8 +112,6 @@ class RemoteSkillTool(_LinkedTool):
             ttl=ttl,
             **options,
         )
-        tool.bind(agent)
-        return tool
 
     @property
     def skill(self) -> RemoteSkill:
@@ -150,18 +154,11 @@ class _Reading(BaseModel):
 
 
 class SendTool(_LinkedTool):
-    """Sends a message to another agent, and tells the model whether it arrived: `SendTool.of(agent)`."""
+    """Sends a message to another agent, and tells the model whether it arrived: `SendTool(agent)`. Options are CrewAI's, and `priority`."""
 
     name: str = "send_message"
     description: str = SEND
     args_schema: type[BaseModel] = _Sending
-
-    @classmethod
-    def of(cls, agent: AnyAgent, *, priority: Priority = "normal", **options: Any) -> SendTool:
-        """Makes the tool for an agent. `options` are CrewAI's."""
-        tool = cls(priority=priority, **options)
-        tool.bind(agent)
-        return tool
 
     def _run(self, to: str, text: str, priority: str | None = None, in_reply_to: int | None = None) -> str | ToolFailure:
         try:
@@ -179,18 +176,11 @@ class SendTool(_LinkedTool):
 
 
 class InboxTool(_LinkedTool):
-    """Gives the model the messages that came, each with its verified sender: `InboxTool.of(agent)`. Nothing else may read them then."""
+    """Gives the model the messages that came, each with its verified sender: `InboxTool(agent)`. Nothing else may read them then."""
 
     name: str = "read_messages"
     description: str = READ
     args_schema: type[BaseModel] = _Reading
-
-    @classmethod
-    def of(cls, agent: AnyAgent, **options: Any) -> InboxTool:
-        """Makes the tool for an agent. `options` are CrewAI's."""
-        tool = cls(**options)
-        tool.bind(agent)
-        return tool
 
     def _run(self, wait: float = 0.0) -> str | ToolFailure:
         try:
