@@ -32,6 +32,7 @@ from a2alinker import (
     SkillUnknown,
     TimedOut,
     TooDeep,
+    Undelivered,
     WouldDeadlock,
     sync,
 )
@@ -368,6 +369,27 @@ def test_an_agent_whose_loop_stands_still_is_an_error_and_no_hang() -> None:
     with pytest.raises(NoEventLoop):
         host.sync.health()
     assert "closed" in repr(host.sync)
+
+
+def test_who_waits_for_a_call_when_the_loop_stops_hears_of_it() -> None:
+    loop = asyncio.new_event_loop()
+    host = loop.run_until_complete(a2alinker.host("host").__aenter__())
+    ticket = loop.run_until_complete(host.invite(kind="ticket", local=True))
+    worker = loop.run_until_complete(a2alinker.join("worker", ticket).__aenter__())
+    loop.run_until_complete(host.wait_for(name="worker", timeout=LIMIT))
+    turning = threading.Thread(target=loop.run_forever)
+    turning.start()
+    call = host.sync.request.submit("worker", "nobody reads this")
+    loop.call_soon_threadsafe(loop.stop)
+    turning.join()
+
+    with ThreadPoolExecutor(1) as threads, pytest.raises(NoEventLoop):
+        threads.submit(call.result).result(LIMIT)
+
+    for agent in (worker, host):
+        with contextlib.suppress(Undelivered):
+            loop.run_until_complete(agent.close(timeout=1))
+    loop.close()
 
 
 def test_who_waits_when_the_loop_ends_hears_of_it() -> None:
