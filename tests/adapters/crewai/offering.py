@@ -38,6 +38,13 @@ def clock() -> str:
     return "noon"
 
 
+@tool("pause")
+def pause() -> str:
+    """Lets another run begin meanwhile."""
+    time.sleep(0.5)
+    return "paused"
+
+
 @tool("tick")
 def tick(number: int = 0) -> str:
     """Takes a second."""
@@ -52,6 +59,10 @@ def echo(messages: list[dict[str, Any]]) -> str:
     return f"{' | '.join(str(message['content']) for message in messages)} {PID}"
 
 
+def pauses_and_echoes(messages: list[dict[str, Any]]) -> Any:
+    return echo(messages) if any(message["role"] == "tool" for message in messages) else {"tool": "pause", "arguments": {}}
+
+
 def breaks(_: Any) -> str:
     raise ValueError("the model is out of order")
 
@@ -64,7 +75,10 @@ def structured() -> Crew:
 
 def main(name: str) -> None:
     with sync.join(name, sys.stdin.readline().strip(), peer_gone_after=2.0) as agent:
-        offer_crew(agent, crew_of(ScriptedLLM.saying(echo), [], task="Research {topic}."), skill="research", concurrency=2)
+        offer_crew(agent, crew_of(ScriptedLLM.saying(echo), [], task="Research {topic}."), skill="research")
+        offer_crew(
+            agent, crew_of(ScriptedLLM.saying(pauses_and_echoes), [pause], task="Research {topic}."), skill="slow_research", concurrency=4
+        )
         offer_crew(agent, crew_of(ScriptedLLM.saying(echo), [], task="About {topic}, asked by {requester}"), skill="named")
         offer_crew(agent, structured(), skill="verdict")
         call_clock = {"tool": "clock", "arguments": {}}

@@ -87,8 +87,8 @@ def test_a_caller_that_cancels_ends_the_run(studio: tuple[World, Process]) -> No
 
 def test_two_runs_of_a_crew_at_once_dont_mix(studio: tuple[World, Process]) -> None:
     world, _ = studio
-    world.agent.wait_for(skill="research", timeout=10)
-    calls = [world.agent.call.submit("research", topic=f"topic {number}", timeout=60) for number in range(4)]
+    world.agent.wait_for(skill="slow_research", timeout=10)
+    calls = [world.agent.call.submit("slow_research", topic=f"topic {number}", timeout=60) for number in range(4)]
     for number, call in enumerate(calls):
         answer = call.result(60)
         assert f"topic {number}" in answer
