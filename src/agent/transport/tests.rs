@@ -497,6 +497,24 @@ fn under_way_is_what_was_sent_until_it_arrives_or_its_gap_is_forgotten() {
 }
 
 #[test]
+fn what_follows_a_message_that_is_too_late_waits_at_the_switchboard_only_when_that_has_ended() {
+    let (mut sender, mut settled) = (SendLane::default(), Vec::new());
+    sender.handle_credit(CreditClass::Plain.index(), 10, 1 << 20);
+    for (token, thread, expiry) in [(1, 1, 1_000), (2, 1, 5_000), (3, 2, 5_000)] {
+        sender.push(until(outbound(token, thread, 10), expiry));
+    }
+    while build(&mut sender).is_some() {} // and all of it is lost
+    let mut numbers = |sender: &mut SendLane| {
+        let draft = sender.next_draft(NOW, 2_000, &mut settled)?;
+        sender.handle_accepted(draft.serial, &mut settled);
+        Some(draft.messages.iter().map(|parked| parked.number).collect::<Vec<_>>())
+    };
+    assert_eq!(numbers(&mut sender), Some(vec![2]), "the other thread's alone: the first could still go in a session");
+    sender.expire(2_000, &mut Vec::new());
+    assert_eq!(numbers(&mut sender), Some(vec![1]));
+}
+
+#[test]
 fn what_an_envelope_waits_for_keeps_its_place_when_it_is_settled_meanwhile() {
     let mut sender = SendLane::default();
     sender.handle_credit(CreditClass::Plain.index(), 10, 1 << 20);

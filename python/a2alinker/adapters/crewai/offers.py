@@ -127,7 +127,7 @@ def _watched(context: Context, run: Callable[[], Any]) -> Any:
     """Runs with CrewAI's events going to the caller as partial answers."""
     _serving.set(context)
     answer = run()
-    crewai_event_bus.flush(timeout=FLUSHED_WITHIN)
+    crewai_event_bus.flush(timeout=FLUSHED_WITHIN)  # a crew has done so by itself, an agent alone hasn't
     return answer
 
 

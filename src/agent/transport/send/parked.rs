@@ -102,6 +102,8 @@ impl Survey {
             return Choice::Leave;
         }
         if message.header.expiry <= wall {
+            // It hasn't ended yet, and by a clock that was set it may be long until it does: a session could still carry it, after what follows.
+            self.blocked.insert(thread);
             return Choice::Leave;
         }
         let is_full = self.parked.0 >= u64::from(CREDIT_WINDOW_MESSAGES)
