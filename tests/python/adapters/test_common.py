@@ -159,7 +159,7 @@ async def test_an_agent_is_reached_from_its_loop_from_another_loop_and_from_thre
 
 def test_a_coroutine_notices_that_the_loop_of_its_agent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("a2alinker.adapters._reach.LOOK", 0.1)
-    ready, over = threading.Event(), threading.Event()
+    ready, over, noticed = threading.Event(), threading.Event(), threading.Event()
     kept: list[a2alinker.Agent] = []
 
     async def live() -> None:
@@ -174,7 +174,12 @@ def test_a_coroutine_notices_that_the_loop_of_its_agent_is_gone(monkeypatch: pyt
         loop = asyncio.new_event_loop()
         living = loop.create_task(live())
         loop.run_forever()
-        assert not living.cancelled()
+        noticed.wait(LIMIT)
+        assert living.done()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
 
     thread = threading.Thread(target=home)
     thread.start()
@@ -194,6 +199,7 @@ def test_a_coroutine_notices_that_the_loop_of_its_agent_is_gone(monkeypatch: pyt
             await waiting
 
     asyncio.run(asyncio.wait_for(main(), LIMIT))
+    noticed.set()
     thread.join()
 
 
