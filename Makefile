@@ -66,7 +66,7 @@ test-adapters: $(FRAMEWORKS:%=test-adapter-%)
 
 # The folder of the tests is the name up to the first `-`: there may be several versions of one framework.
 test-adapter-%: $(STAMPS)/adapter-%
-	@$(ENVIRONMENTS)/$*/bin/python -m pytest --quiet -c tests/adapters/pytest.ini --rootdir . --confcutdir tests tests/adapters/$(firstword $(subst -, ,$*))
+	@VIRTUAL_ENV=$(CURDIR)/$(ENVIRONMENTS)/$* $(ENVIRONMENTS)/$*/bin/python -m pytest --quiet -c tests/adapters/pytest.ini --rootdir . --confcutdir tests tests/adapters/$(firstword $(subst -, ,$*))
 
 # Swarms that call crews and agents of the others.
 test-adapter-swarm: $(STAMPS)/adapter-crewai $(STAMPS)/adapter-agents-0.24
