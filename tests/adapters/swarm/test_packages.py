@@ -29,7 +29,10 @@ else:
 
 def importing(folder: Path, *, hidden: bool = False) -> str:
     """Imports the adapter with a folder in front of all others, and returns what came of it."""
-    path = os.pathsep.join(map(str, [folder, Path(guard.__file__).parents[1], Path(a2alinker.__file__).parents[1]]))
+    own = folder / "own"  # so that it is found where what is installed is hidden
+    own.mkdir()
+    (own / "a2alinker").symlink_to(Path(a2alinker.__file__).parent)
+    path = os.pathsep.join(map(str, [folder, Path(guard.__file__).parents[1], own]))
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(hidden=hidden)],
         env={**os.environ, "PYTHONPATH": path},
