@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ._html import card
+from .outbox import PRIORITIES
 
-LANES = ("control", "urgent", "high", "normal", "bulk")
 TROUBLES = {
     "refused_frames": "refused frames",
     "refused_messages": "refused messages",
@@ -31,7 +31,7 @@ class Health(dict[str, Any]):
             "round trip": None if rtt is None else f"{rtt * 1000:.1f} ms",
             "reconnects": f"{self.get('reconnects', 0)}, resumed {self.get('resumed', 0)}",
             "peers": f"{self.get('peers', 0)}, linked {self.get('peers_linked', 0)}",
-            **{f"queued {lane}": waits for lane in LANES if (waits := self._queued(lane))},
+            **{f"queued {lane}": waits for lane in PRIORITIES if (waits := self._queued(lane))},
             "unconfirmed": self.get("unconfirmed"),
             "inbox": self.get("inbox"),
             "calls": self.get("calls"),

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
+from .._loop import running_loop
 from ..context import Context
 from ..exceptions import A2ALinkerError, CallRefused
 from ..skill import Skill
@@ -35,7 +36,7 @@ def offer(agent: AnyAgent, skill: Skill[..., Any]) -> Skill[..., Any]:
     async def add(own: Any) -> None:
         own.skill(skill)
 
-    if asyncio._get_running_loop() is reach.loop:
+    if running_loop() is reach.loop:
         reach.agent.skill(skill)
     else:
         reach.wait(add)

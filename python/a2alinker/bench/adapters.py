@@ -38,8 +38,8 @@ TEXT: Final = "x" * 100
 Kind = Callable[[], Any]
 
 
-def kinds(agent: sync.Agent) -> dict[str, Kind]:
-    """Returns the ways of calling, by name; the first one is without an adapter."""
+def kinds(agent: sync.Agent, runner: asyncio.Runner) -> dict[str, Kind]:
+    """Returns the ways of calling, by name; the first one is without an adapter. `runner` has the loop on which coroutines are called."""
     found: dict[str, Kind] = {"agent.call": lambda: agent.call("echo", TEXT)}
     if find_spec("crewai"):
         from ..adapters.crewai import tools_from
@@ -59,17 +59,8 @@ def kinds(agent: sync.Agent) -> dict[str, Kind]:
         (sdk_tool,) = sdk_tools_from(agent, ["echo"])
         arguments = json.dumps({"text": TEXT})
         context = ToolContext(context=None, tool_name="echo", tool_call_id="1", tool_arguments=arguments)
-        found["Agents SDK"] = lambda: _runner().run_until_complete(sdk_tool.on_invoke_tool(context, arguments))
+        found["Agents SDK"] = lambda: runner.run(sdk_tool.on_invoke_tool(context, arguments))
     return found
-
-
-def _runner() -> asyncio.AbstractEventLoop:
-    if not _loops:
-        _loops.append(asyncio.new_event_loop())
-    return _loops[0]
-
-
-_loops: list[asyncio.AbstractEventLoop] = []  # the one on which the Agents SDK calls
 
 
 def measure(ways: dict[str, Kind], calls: int) -> dict[str, list[float]]:
@@ -86,6 +77,11 @@ def measure(ways: dict[str, Kind], calls: int) -> dict[str, list[float]]:
     return taken
 
 
+def _measured(agent: sync.Agent, calls: int) -> dict[str, list[float]]:
+    with asyncio.Runner() as runner:
+        return measure(kinds(agent, runner), calls)
+
+
 async def in_a_swarm(calls: int) -> dict[str, list[float]]:
     """Starts what is needed, and measures.
 
@@ -96,7 +92,7 @@ async def in_a_swarm(calls: int) -> dict[str, list[float]]:
         with sync.host("caller", switchboard=address) as agent:
             async with python("-c", WORKER, str(agent.invite(kind="ticket", local=True))) as worker:
                 agent.wait_for(skill="echo", timeout=STARTING)
-                taken = await asyncio.to_thread(measure, kinds(agent), calls)
+                taken = await asyncio.to_thread(_measured, agent, calls)
                 kill(worker)
     return taken
 

@@ -7,7 +7,7 @@ comes out of a checkpoint finds the agent of its swarm again, if this process ha
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from crewai.tools import BaseTool, ToolFailure
@@ -60,8 +60,19 @@ class _LinkedTool(BaseTool):
             raise AgentClosed(f"the tool {self.name!r} came out of a checkpoint and has no agent: call its bind(agent)")
         return agent
 
-    def _unbound(self, problem: AgentClosed) -> ToolFailure:
-        return _as_answer(told_failure(problem, f"the tool {self.name!r}"))
+    def _answered(self, ask: Callable[[AnyAgent], str | Failure]) -> str | ToolFailure:
+        try:
+            told = ask(self._bound())
+        except AgentClosed as problem:
+            told = told_failure(problem, f"the tool {self.name!r}")
+        return _as_answer(told)
+
+    async def _aanswered(self, ask: Callable[[AnyAgent], Awaitable[str | Failure]]) -> str | ToolFailure:
+        try:
+            told = await ask(self._bound())
+        except AgentClosed as problem:
+            told = told_failure(problem, f"the tool {self.name!r}")
+        return _as_answer(told)
 
 
 class RemoteSkillTool(_LinkedTool):
@@ -124,18 +135,13 @@ class RemoteSkillTool(_LinkedTool):
         return self._skill
 
     def _run(self, **given: Any) -> str | ToolFailure:
-        try:
-            tool = Tool(self._bound(), self.skill, Terms(self.priority, self.timeout, self.ttl))
-        except AgentClosed as problem:
-            return self._unbound(problem)
-        return _as_answer(tool.wait(given))
+        return self._answered(lambda agent: self._tool(agent).wait(given))
 
     async def _arun(self, **given: Any) -> str | ToolFailure:
-        try:
-            tool = Tool(self._bound(), self.skill, Terms(self.priority, self.timeout, self.ttl))
-        except AgentClosed as problem:
-            return self._unbound(problem)
-        return _as_answer(await tool.run(given))
+        return await self._aanswered(lambda agent: self._tool(agent).run(given))
+
+    def _tool(self, agent: AnyAgent) -> Tool:
+        return Tool(agent, self.skill, Terms(self.priority, self.timeout, self.ttl))
 
 
 class _Sending(BaseModel):
@@ -161,18 +167,10 @@ class SendTool(_LinkedTool):
     args_schema: type[BaseModel] = _Sending
 
     def _run(self, to: str, text: str, priority: str | None = None, in_reply_to: int | None = None) -> str | ToolFailure:
-        try:
-            mail = Mail(self._bound(), self.priority)
-        except AgentClosed as problem:
-            return self._unbound(problem)
-        return _as_answer(mail.send(to, text, priority, in_reply_to))
+        return self._answered(lambda agent: Mail(agent, self.priority).send(to, text, priority, in_reply_to))
 
     async def _arun(self, to: str, text: str, priority: str | None = None, in_reply_to: int | None = None) -> str | ToolFailure:
-        try:
-            mail = Mail(self._bound(), self.priority)
-        except AgentClosed as problem:
-            return self._unbound(problem)
-        return _as_answer(await mail.asend(to, text, priority, in_reply_to))
+        return await self._aanswered(lambda agent: Mail(agent, self.priority).asend(to, text, priority, in_reply_to))
 
 
 class InboxTool(_LinkedTool):
@@ -183,18 +181,10 @@ class InboxTool(_LinkedTool):
     args_schema: type[BaseModel] = _Reading
 
     def _run(self, wait: float = 0.0) -> str | ToolFailure:
-        try:
-            mail = Mail(self._bound())
-        except AgentClosed as problem:
-            return self._unbound(problem)
-        return _as_answer(mail.read(wait))
+        return self._answered(lambda agent: Mail(agent).read(wait))
 
     async def _arun(self, wait: float = 0.0) -> str | ToolFailure:
-        try:
-            mail = Mail(self._bound())
-        except AgentClosed as problem:
-            return self._unbound(problem)
-        return _as_answer(await mail.aread(wait))
+        return await self._aanswered(lambda agent: Mail(agent).aread(wait))
 
 
 def tools_from(

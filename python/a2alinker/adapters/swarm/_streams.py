@@ -34,7 +34,7 @@ class Stream(Generic[T]):
         self._run = run
         self._outer = current_scope.get()
         self._scope = CancelScope(self._outer)
-        self._parts: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._parts: queue.SimpleQueue[Any] = queue.SimpleQueue()  # bounded by what `call` takes of partial answers
         self._outcome: Future[T] = Future()
         self._line = ""  # who speaks, until that was given
         self._given = ""  # since this agent began
