@@ -1,7 +1,5 @@
 """What the tests of all adapters share: the network guard, a swarm in processes, tests that are coroutines."""
 
-import asyncio
-import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,21 +16,11 @@ os.environ.update(
 
 import pytest
 
+from coroutines import pytest_pyfunc_call  # noqa: F401  a hook
 from frameworks import guard
 from frameworks.world import World
 
-LIMIT = 120.0  # seconds for one test that is a coroutine
-
 guard.install()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), LIMIT))
-    return True
 
 
 @pytest.fixture(autouse=True)

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import a2alinker
-from chaos.world import TESTS
-from frameworks.responses_api import Asked, ResponsesAPI
+from frameworks.pages import blocks, line_of, running
+from frameworks.responses_api import Asked, responses_api
 from frameworks.world import World
 
-PAGE = Path(__file__).parents[3] / "docs" / "agents-sdk.md"
+PAGE = "agents-sdk.md"
 BETTER = 'def add(a, b):\n    """Adds."""\n    return a + b'
 PATIENCE = 90.0  # seconds; importing the SDK twice takes some
 
 
 def test_the_two_programs_of_the_page_talk_to_each_other(world: World, tmp_path: Path) -> None:
-    coder, planner = blocks()[:2]
+    coder, planner = blocks(PAGE)[:2]
     # What is different in a test: everybody is on this machine.
     planner = planner.replace("uses=None)", "uses=None, local=True)")
 
-    with ResponsesAPI(model) as api, running("planner", planner, tmp_path, api, A2ALINKER_SWITCHBOARD=world.address) as first:
-        assert first.stdout is not None
-        ticket = first.stdout.readline().strip()
-        assert ticket, first.communicate()
-        with running("coder", coder, tmp_path, api, A2ALINKER_TICKET=ticket):
+    with responses_api(model) as api:
+        there = {"OPENAI_BASE_URL": api.address}
+        with (
+            running(planner, tmp_path, A2ALINKER_SWITCHBOARD=world.address, **there) as first,
+            running(coder, tmp_path, A2ALINKER_TICKET=line_of(first), **there),
+        ):
             said, complaints = first.communicate(timeout=PATIENCE)
 
     assert (first.returncode, complaints) == (0, "")
@@ -48,13 +43,13 @@ def test_the_two_programs_of_the_page_talk_to_each_other(world: World, tmp_path:
 
 @pytest.mark.parametrize("name", ["ask", "listen", "ask_without_a_framework"])
 async def test_what_else_the_page_shows_does_what_it_says(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    (block,) = [block for block in blocks() if f"async def {name}(" in block]
+    (block,) = [block for block in blocks(PAGE) if f"async def {name}(" in block]
     shown: dict[str, Any] = {}
     exec(block, shown)
     offered: dict[str, Any] = {}
-    exec(blocks()[0].replace("asyncio.run(main())", ""), offered)
+    exec(blocks(PAGE)[0].replace("asyncio.run(main())", ""), offered)
 
-    with ResponsesAPI(model) as api:
+    with responses_api(model) as api:
         monkeypatch.setenv("OPENAI_BASE_URL", api.address)
         ticket = str(world.agent.invite(kind="ticket", uses=None, local=True))
         async with a2alinker.join("asking", ticket) as linked, a2alinker.join("coder", ticket) as coder:
@@ -77,28 +72,3 @@ def model(asked: Asked) -> str | tuple[str, dict[str, Any]]:
 
 def is_coder(asked: Asked) -> bool:
     return "short functions" in (asked.get("instructions") or "")
-
-
-def blocks() -> list[str]:
-    """The programs of the page."""
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-
-
-@contextmanager
-def running(name: str, program: str, folder: Path, api: ResponsesAPI, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Runs a program of the page under the network guard, and ends it with the block."""
-    (folder / f"{name}.py").write_text(program)
-    (folder / "sitecustomize.py").write_text("from frameworks import guard\n\nguard.install(deadly=True)\n")
-    path = os.pathsep.join([str(folder), str(TESTS), str(Path(a2alinker.__path__[0]).parent)])
-    own = {key: value for key, value in os.environ.items() if not key.startswith("A2ALINKER_")}
-    with subprocess.Popen(
-        [sys.executable, str(folder / f"{name}.py")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**own, "PYTHONPATH": path, "OPENAI_BASE_URL": api.address, **environment},
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()

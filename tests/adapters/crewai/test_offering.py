@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crewai import Agent, Crew, Task
 
 import a2alinker
 from a2alinker import CallCancelled, ConfigurationError, RemoteError
@@ -173,11 +172,3 @@ async def test_a_run_that_is_cancelled_cancels_what_its_tools_wait_for(world: Wo
             with pytest.raises(CallCancelled):
                 await call
             assert await asyncio.to_thread(worker.hear) == "cancelled"
-
-
-def test_hierarchical_and_nested_crews_are_left_to_crewai() -> None:
-    """Offering looks at nothing but inputs and the answer: any process will do."""
-    llm = ScriptedLLM.saying("done")
-    agent = Agent(role="r", goal="g", backstory="b", llm=llm)
-    crew = Crew(agents=[agent], tasks=[Task(description="d {x}", expected_output="e", agent=agent)], memory=False)
-    assert crew.fetch_inputs() == {"x"}

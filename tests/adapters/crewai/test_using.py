@@ -31,24 +31,14 @@ def test_a_crew_has_its_work_done_in_another_process(world: World, native: bool)
     assert result.tasks_output[0].tool_failures == []
 
 
-async def test_a_crew_works_inside_a_running_loop_with_an_agent_on_that_loop(world: World) -> None:
+@pytest.mark.parametrize("begin", ["akickoff", "kickoff_async"])
+async def test_a_crew_works_beside_a_running_loop_with_an_agent_on_that_loop(world: World, begin: str) -> None:
     async with a2alinker.host("desk", switchboard=world.address) as desk:
         world.use_ticket(await desk.invite(kind="ticket", uses=None, local=True))
         worker = await asyncio.to_thread(world.worker)
         llm = ScriptedLLM.saying(REVIEW, answer_of_tool)
 
-        result = await crew_of(llm, await atools_from(desk, ["review"])).akickoff()
-
-    assert pid_in(result.raw) == worker.process.pid
-
-
-async def test_a_crew_in_a_thread_uses_an_agent_on_the_main_loop(world: World) -> None:
-    async with a2alinker.host("desk", switchboard=world.address) as desk:
-        world.use_ticket(await desk.invite(kind="ticket", uses=None, local=True))
-        worker = await asyncio.to_thread(world.worker)
-        llm = ScriptedLLM.saying(REVIEW, answer_of_tool)
-
-        result = await crew_of(llm, await atools_from(desk, ["review"])).kickoff_async()
+        result = await getattr(crew_of(llm, await atools_from(desk, ["review"])), begin)()
 
     assert pid_in(result.raw) == worker.process.pid
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,20 @@ async def parts(number: int) -> AsyncIterator[int]:
 
 async def urgency(context: Context) -> str:
     return context.message.priority
+
+
+def holding() -> tuple[Callable[[], Awaitable[None]], asyncio.Event, asyncio.Event]:
+    """Returns a skill that works for ever, and the events of its beginning and its end."""
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        began.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    return hold, began, ended
 
 
 def named(skills: list[RemoteSkill]) -> dict[str, RemoteSkill]:
@@ -204,15 +218,7 @@ def test_a_coroutine_notices_that_the_loop_of_its_agent_is_gone(monkeypatch: pyt
 
 
 async def test_cancelling_a_coroutine_on_another_loop_cancels_the_call() -> None:
-    began, ended = asyncio.Event(), asyncio.Event()
-
-    async def hold() -> None:
-        began.set()
-        try:
-            await asyncio.sleep(600)
-        finally:
-            ended.set()
-
+    hold, began, ended = holding()
     async with pair([hold]) as (host, _):
         (skill,) = await aremote_skills(host)
         tool = Tool(host, skill, Terms())
@@ -231,15 +237,7 @@ async def test_cancelling_a_coroutine_on_another_loop_cancels_the_call() -> None
 
 
 async def test_a_scope_that_ends_cancels_what_threads_wait_for_in_it() -> None:
-    began, ended = asyncio.Event(), asyncio.Event()
-
-    async def hold() -> None:
-        began.set()
-        try:
-            await asyncio.sleep(600)
-        finally:
-            ended.set()
-
+    hold, began, ended = holding()
     async with pair([hold]) as (host, _):
         (skill,) = await aremote_skills(host)
         tool = Tool(host, skill, Terms())

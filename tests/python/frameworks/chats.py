@@ -6,9 +6,12 @@ import copy
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from frameworks.model_server import JSON, ModelServer, serving
 
 Step = str | dict[str, Any]
 Request = dict[str, Any]
@@ -51,6 +54,11 @@ class ScriptedChat:
     def last(self) -> Request:
         """The last request."""
         return self.requests[-1]
+
+
+def chat_completions(model: Callable[[Request], Step]) -> AbstractContextManager[ModelServer]:
+    """Serves completions on this machine until the block is left, for a client of OpenAI's own."""
+    return serving("/chat/completions", lambda request: (JSON, json.dumps(completion(model(request))).encode()))
 
 
 def results(request: Request) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import os
 import tempfile
 import time
@@ -156,3 +157,11 @@ class Kernel:
 
 
 NOTEBOOKS = Path(__file__).resolve().parents[3] / "examples" / "notebooks"
+
+
+def run_notebook(name: str, limit: float = 120.0) -> dict[str, Outcome]:
+    """Runs the cells of an example in a kernel of its own, and returns what each gave, by its id."""
+    notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    with Kernel(OPENAI_API_KEY="none") as kernel:
+        return {cell["id"]: kernel.run("".join(cell["source"]), cell=cell["id"], limit=limit) for cell in cells}

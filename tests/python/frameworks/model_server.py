@@ -6,25 +6,35 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Request = dict[str, Any]
+JSON = "application/json"
+
+
+@dataclass(slots=True)
+class ModelServer:
+    """Where it is, for `OPENAI_BASE_URL`, and what it was asked."""
+
+    address: str
+    asked: list[Request] = field(default_factory=list)
 
 
 @contextmanager
-def chat_completions(answer: Callable[[Request], dict[str, Any]]) -> Iterator[tuple[str, list[Request]]]:
-    """Gives its address, for `OPENAI_BASE_URL`, and the list of what it was asked. `answer` makes the completion of a request, as it is on the wire."""
-    asked: list[Request] = []
+def serving(path: str, answer: Callable[[Request], tuple[str, bytes]]) -> Iterator[ModelServer]:
+    """Serves one path of the API. `answer` gives the content type and the body for a request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(request)
-            found = self.path == "/v1/chat/completions"
-            body = json.dumps(answer(request) if found else {"error": {"message": f"no {self.path} here"}}).encode()
+            found = self.path == f"/v1{path}"
+            if found:
+                model.asked.append(request)
+            kind, body = answer(request) if found else (JSON, json.dumps({"error": {"message": f"no {self.path} here"}}).encode())
             self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -33,10 +43,11 @@ def chat_completions(answer: Callable[[Request], dict[str, Any]]) -> Iterator[tu
             """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    model = ModelServer(f"http://127.0.0.1:{server.server_port}/v1")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked
+        yield model
     finally:
         server.shutdown()
         server.server_close()

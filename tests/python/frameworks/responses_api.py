@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from typing import Any
+
+from frameworks.model_server import JSON, ModelServer, serving
 
 Asked = dict[str, Any]
 
 
-class ResponsesAPI:
-    """Serves until the block is left. `address` is for OPENAI_BASE_URL; `asked` is what was asked, with all its fields."""
+def responses_api(answer: Callable[[Asked], str | tuple[str, dict[str, Any]]]) -> AbstractContextManager[ModelServer]:
+    """Serves until the block is left. answer: what the model says, or the tool that it calls with its arguments."""
 
-    def __init__(self, answer: Callable[[Asked], str | tuple[str, dict[str, Any]]]) -> None:
-        """answer: what the model says, or the tool that it calls with its arguments."""
-        self.asked: list[Asked] = []
-        self._answer = answer
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+    def body(asked: Asked) -> tuple[str, bytes]:
+        item = _item(answer(asked))
+        if asked.get("stream"):
+            return "text/event-stream", _stream(item)
+        return JSON, json.dumps(_response([item], "completed")).encode()
 
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                api.asked.append(asked)
-                item = _item(api._answer(asked))
-                body = _stream(item) if asked.get("stream") else json.dumps(_response([item], "completed")).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream" if asked.get("stream") else "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None: ...
-
-        return Handler
+    return serving("/responses", body)
 
 
 def _item(answer: str | tuple[str, dict[str, Any]]) -> dict[str, Any]:
