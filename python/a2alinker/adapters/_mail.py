@@ -11,7 +11,7 @@ from typing import Any, Final
 from ..agent import Agent
 from ..bodies import IncomingBody
 from ..context import DEPTH, cause
-from ..exceptions import A2ALinkerError, AgentClosed, BadArguments, CallCancelled, PeerUnknown
+from ..exceptions import A2ALinkerError, AgentClosed, BadAnswer, BadArguments, CallCancelled, PeerUnknown
 from ..message import Message
 from ..outbox import Priority
 from ._reach import AnyAgent, Reach
@@ -145,8 +145,18 @@ async def _told(desk: _Desk, message: Message) -> str:
         desk.open.pop(desk.number, None)
         text = f"(a file or stream {json.dumps(body.name)} of {body.length} bytes, which was refused: models read texts)"
     else:
-        text = answer_text(body) if not isinstance(body, bytes) else body.decode(errors="replace")
+        text = _text_of(body)
     return f"{fact(sender, 'message')[:-1]} ({'; '.join(notes)})]\n{foreign(text)}"
+
+
+def _text_of(body: Any) -> str:
+    """Returns a body as a text, whatever it is: it has been taken, and those that were taken with it must reach the model, too."""
+    if isinstance(body, bytes):
+        return body.decode(errors="replace")
+    try:
+        return answer_text(body)
+    except BadAnswer:
+        return repr(body)
 
 
 def _keep(desk: _Desk, message: Message) -> None:

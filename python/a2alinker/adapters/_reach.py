@@ -132,9 +132,12 @@ class Reach:
                 scope.discard(future.cancel)
 
     async def run(self, start: Callable[[Agent], Awaitable[R]]) -> R:
-        """Runs `start(agent)` on the agent's loop, from a coroutine on that loop or any other. Cancelling this cancels that."""
+        """Runs `start(agent)` on the agent's loop, from a coroutine on that loop or any other. Cancelling this cancels that.
+
+        It runs in a context of its own: what is sent there, and because of what, says nothing about the caller's task.
+        """
         if running_loop() is self._bridge.loop:
-            return await start(self.agent)
+            return await self._bridge.loop.create_task(self._begun(start))
         future: Future[R] = Future()
         self._bridge.submit(lambda: start(self.agent), future)
         outcome = asyncio.wrap_future(future)
@@ -146,3 +149,6 @@ class Reach:
             return outcome.result()
         finally:
             outcome.cancel()
+
+    async def _begun(self, start: Callable[[Agent], Awaitable[R]]) -> R:
+        return await start(self.agent)

@@ -21,6 +21,7 @@ from a2alinker.adapters._offers import chat, in_thread, turn
 from a2alinker.adapters._reach import Reach
 from a2alinker.adapters._skills import Terms, Tool, distinct
 from a2alinker.adapters._words import Failure
+from a2alinker.context import cause
 from frameworks import guard
 from swarms import pair, swarm
 
@@ -326,6 +327,25 @@ async def test_a_file_for_a_model_is_refused_and_its_sender_told(tmp_path: Path)
         assert '"report.txt" of 100 bytes, which was refused' in read
         with pytest.raises(a2alinker.DeliveryError):
             await asyncio.wait_for(receipt.done(), LIMIT)
+
+
+async def test_what_a_model_reads_and_sends_is_no_cause_of_what_its_program_sends() -> None:
+    async with pair() as (host, worker):
+        await worker.send("host", "x")
+        await Mail(host).aread(LIMIT)
+        assert cause.get() is None
+        await Mail(host).asend("worker-0", "y", None, None)
+        assert cause.get() is None
+
+
+async def test_a_message_without_a_text_form_keeps_no_other_from_the_model() -> None:
+    async with pair() as (host, worker):
+        for body in ("before", {"data": b"\xff"}, b"\xfe", "after"):
+            await (await worker.send("host", body)).delivered()
+        read = await Mail(host).aread(LIMIT)
+        assert isinstance(read, str)
+        for text in ("before", r"{'data': b'\xff'}", "\ufffd", "after"):
+            assert f"\n{text}" in read
 
 
 async def test_reading_counts_the_messages_as_handled() -> None:
