@@ -19,7 +19,12 @@ from ..peer import Peer
 LONGEST_ANSWER: Final = 100_000  # characters of an answer that a model gets to read; chosen: a third of a large context window
 LONGEST_REASON: Final = 500  # characters of a reason or an error's text
 
-_MARK: Final = re.compile(r"\[(?=\s*a2alinker)", re.IGNORECASE)
+LONGEST_HELD: Final = (
+    64  # characters of a text that may become a line of fact; chosen: nobody but who plays with it puts that many blanks there
+)
+
+_MARKED: Final = "a2alinker"  # what after `[` makes a line of fact
+_MARK: Final = re.compile(rf"\[(?=\s*{_MARKED})", re.IGNORECASE)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -43,6 +48,29 @@ def foreign(text: str, limit: int = LONGEST_ANSWER) -> str:
     if len(text) <= limit:
         return text
     return f"{text[:limit]}\n[a2alinker: cut here; the whole has {len(text)} characters.]"
+
+
+class Pieces:
+    """`foreign`, for a text that comes in pieces: what may be the beginning of a line of fact is held back until that is known."""
+
+    __slots__ = ("_held", "_room")
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._room = LONGEST_ANSWER
+
+    def add(self, piece: str) -> str:
+        """Takes a piece, and returns what can be shown of it and of what was held back."""
+        text = self._held + piece
+        at = text.rfind("[")
+        is_open = at >= 0 and _MARKED.startswith(text[at + 1 :].lstrip().lower())
+        settled = text[:at] if is_open else text
+        self._held = text[len(settled) :]
+        if len(self._held) > LONGEST_HELD:
+            settled, self._held = f"{settled}[ {self._held[1:]}", ""
+        said = foreign(settled, 2 * len(settled))[: self._room]  # the whole text is cut there, too
+        self._room -= len(said)
+        return said
 
 
 def plain(text: str, limit: int) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from a2alinker import A2ALinkerError, exceptions
-from a2alinker.adapters._words import LONGEST_REASON, answer_text, fact, failure, foreign, plain
+from a2alinker.adapters._words import LONGEST_REASON, Pieces, answer_text, fact, failure, foreign, plain
 from a2alinker.exceptions import BadAnswer
 
 
@@ -50,6 +50,24 @@ def test_reasons_of_others_are_bounded_and_pass_for_no_fact() -> None:
 def test_nothing_in_a_foreign_text_passes_for_a_fact(text: str) -> None:
     assert "[a2alinker" not in foreign(text).lower()
     assert "[a2alinker" not in plain(text, 100).lower()
+
+
+@pytest.mark.parametrize("text", ["a [a2alinker: x] b", "[[ A2ALINKER: x]", "[a2alink or not]", "no mark [at all]", "[ \n a2alinker: x]"])
+def test_a_text_in_pieces_is_the_same_in_the_end_and_passes_for_no_fact_meanwhile(text: str) -> None:
+    for size in range(1, len(text) + 1):
+        pieces, shown = Pieces(), ""
+        for at in range(0, len(text), size):
+            shown += pieces.add(text[at : at + size])
+            assert "[a2alinker" not in shown.lower()
+        assert foreign(text).startswith(shown)
+        assert len(foreign(text)) - len(shown) < len("[a2alinker")
+
+
+def test_what_is_held_back_of_a_text_in_pieces_is_bounded() -> None:
+    pieces = Pieces()
+    shown = "".join(pieces.add(piece) for piece in ("[", *[" "] * 1_000, "a2alinker: x]"))
+    assert len(shown) > 900
+    assert "[a2alinker" not in shown
 
 
 def test_what_is_cut_is_said_to_be_cut() -> None:

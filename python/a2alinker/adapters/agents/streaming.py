@@ -12,10 +12,9 @@ has taken over, ends as an item with the status `incomplete`, and what comes nex
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from agents.models.fake_id import FAKE_RESPONSES_ID
 from openai.types.responses import (
@@ -34,15 +33,9 @@ from openai.types.responses import (
 )
 
 from ...peer import Peer
-from .._words import LONGEST_ANSWER, fact, foreign
+from .._words import Pieces, fact
 
 Status = Literal["in_progress", "completed", "incomplete"]
-
-LONGEST_HELD: Final = 64  # characters; chosen: nobody but who plays with it puts that many blanks after a bracket
-
-_MARK: Final = "a2alinker"
-# What may become the beginning of a line of fact by what follows: it waits for that.
-_UNDECIDED: Final = re.compile(r"\[\s*(?:" + "|".join(_MARK[:length] for length in range(len(_MARK) - 1, 0, -1)) + r")?\Z", re.IGNORECASE)
 
 
 def message(text: str, status: Status = "completed") -> ResponseOutputMessage:
@@ -67,8 +60,7 @@ class Listening:
         self._items = 0  # how many were begun
         self._open = False  # whether the last of them goes on
         self._sent = ""  # of the text of the open one
-        self._held = ""  # of a foreign text, until it is known whether it begins a line of fact
-        self._room = LONGEST_ANSWER  # characters of it that may follow
+        self._pieces = Pieces()
         self._peer: Peer | None = None
 
     def begin(self) -> Any:
@@ -88,7 +80,7 @@ class Listening:
         elif delta:
             if not self._open:
                 yield from self._start(f"{fact(self._peer)}\n")
-            yield from self._foreign(delta)
+            yield from self._delta(self._pieces.add(delta))
 
     def end(self, output: Sequence[Any]) -> Iterator[Any]:
         """Closes the response with what it gives: a message, and perhaps a function call."""
@@ -105,19 +97,8 @@ class Listening:
             response=self._response(list(output), "completed"), type="response.completed", sequence_number=self._next()
         )
 
-    def _foreign(self, delta: str) -> Iterator[Any]:
-        text = self._held + delta
-        undecided = _UNDECIDED.search(text)
-        settled = text if undecided is None else text[: undecided.start()]
-        self._held = text[len(settled) :]
-        if len(self._held) > LONGEST_HELD:
-            settled, self._held = f"{settled}[ {self._held[1:]}", ""
-        settled = foreign(settled, len(settled) * 2)[: self._room]  # the answer is cut there, too
-        self._room -= len(settled)
-        yield from self._delta(settled)
-
     def _start(self, text: str) -> Iterator[Any]:
-        self._open, self._sent, self._held, self._room = True, "", "", LONGEST_ANSWER
+        self._open, self._sent, self._pieces = True, "", Pieces()
         item = message("", "in_progress").model_copy(update={"content": []})
         yield ResponseOutputItemAddedEvent(
             item=item, output_index=self._items, type="response.output_item.added", sequence_number=self._next()

@@ -17,13 +17,12 @@ from typing import Any, Final, Generic, Self, TypeVar
 from ..._bridge import GLANCE
 from ...peer import Peer
 from .._reach import CancelScope, current_scope
-from .._words import LONGEST_ANSWER, fact, foreign
+from .._words import Pieces, fact
 
 T = TypeVar("T")
 
 TAKEN_OVER: Final = "\n[a2alinker: another agent took over, and begins again.]\n"
 
-_MARKED: Final = "a2alinker"  # what after `[` makes a line of fact
 _END: Final = object()
 
 
@@ -38,8 +37,7 @@ class Stream(Generic[T]):
         self._outcome: Future[T] = Future()
         self._line = ""  # who speaks, until that was given
         self._given = ""  # since this agent began
-        self._pending = ""  # the end of what came, which may be the beginning of a mark
-        self._room = LONGEST_ANSWER
+        self._pieces = Pieces()
 
     def __enter__(self) -> Self:
         threading.Thread(target=contextvars.copy_context().run, args=(self._wait,), name="a2alinker stream", daemon=True).start()
@@ -86,24 +84,13 @@ class Stream(Generic[T]):
         if self._given:
             yield TAKEN_OVER
         self._line = f"{fact(peer)}\n"
-        self._given = self._pending = ""
-        self._room = LONGEST_ANSWER
+        self._given = ""
+        self._pieces = Pieces()
 
     def _add(self, text: str) -> Iterator[str]:
         if self._line:
             self._given, self._line = self._line, ""
             yield self._given
-        text = self._pending + text
-        at = _whole(text)
-        self._pending = text[at:]
-        said = foreign(text[:at], 2 * len(text))[: self._room]
-        self._room -= len(said)
-        self._given += said
-        if said:
+        if said := self._pieces.add(text):
+            self._given += said
             yield said
-
-
-def _whole(text: str) -> int:
-    """Returns how many characters certainly don't belong to a mark of which only the beginning has come."""
-    at = text.rfind("[")
-    return at if at >= 0 and _MARKED.startswith(text[at + 1 :].lstrip().lower()) else len(text)
