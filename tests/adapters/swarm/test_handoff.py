@@ -171,7 +171,10 @@ def test_who_cannot_be_handed_a_conversation_is_named(world: World) -> None:
     client = LinkedSwarm(ScriptedChat())
 
     for skill in ("two_numbers", "formless"):
-        with pytest.raises(ConfigurationError, match=f"the skill '{skill}' takes .*: a handoff needs one with `messages`"):
+        with pytest.raises(
+            ConfigurationError,
+            match=f"the skill '{skill}' can't take over a conversation: it takes .*, and a handoff needs one with `messages`",
+        ):
             client.run(remote_agent(world.agent, skill), ask("x"))
 
 

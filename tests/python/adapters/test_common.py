@@ -15,9 +15,10 @@ import pytest
 import a2alinker
 from a2alinker import CallCancelled, CallRefused, ConfigurationError, Context, FrameworkMissing, TimedOut, sync
 from a2alinker.adapters import CancelScope, RemoteSkill, aremote_skills, cancel_scope, remote_skills
+from a2alinker.adapters._conversations import chat, turn
 from a2alinker.adapters._frameworks import require
 from a2alinker.adapters._mail import Mail
-from a2alinker.adapters._offers import chat, in_thread, turn
+from a2alinker.adapters._offers import in_thread
 from a2alinker.adapters._reach import Reach
 from a2alinker.adapters._skills import Terms, Tool, distinct
 from a2alinker.adapters._words import Failure

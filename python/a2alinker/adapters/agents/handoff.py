@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
@@ -22,11 +21,11 @@ from openai.types.responses import ResponseFunctionToolCall
 from ...exceptions import A2ALinkerError, BadArguments, ConfigurationError, SkillUnknown
 from ...outbox import Priority
 from ...peer import Peer
-from .._offers import chat
+from .._conversations import Form, chat, said
 from .._reach import AnyAgent, Reach
 from .._skills import WAIT, Answer, RemoteSkill, Terms, aremote_skills, call, remote_skills, told_failure
-from .._words import answer_text, fact, foreign
-from .streaming import Listening, delta_of, message
+from .._words import fact, foreign
+from .streaming import Listening, message
 
 GivenContext = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
@@ -114,27 +113,6 @@ def _made(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """How a skill takes a conversation."""
-
-    argument: str  # what gets it, by its name on the wire
-    whole: bool  # the history, or the last text alone
-    context: bool
-
-    @classmethod
-    def of(cls, skill: RemoteSkill) -> _Form:
-        required = [parameter for parameter in skill.parameters if parameter.required]
-        messages = next((parameter for parameter in skill.parameters if parameter.wire == "messages"), None)
-        if messages is not None and messages.schema.get("type") != "string" and required in ([], [messages]):
-            return cls("messages", True, any(parameter.wire == "context" for parameter in skill.parameters))
-        if len(required) == 1 and required[0].schema.get("type") == "string":
-            return cls(required[0].wire, False, False)
-        raise ConfigurationError(
-            f"the skill {skill.name!r} can't take over a conversation: it would take `messages`, or a single text, and takes {skill.takes or 'nothing'}"
-        )
-
-
 class LinkModel(Model):
     """A model whose answers come from a skill of another agent."""
 
@@ -145,7 +123,7 @@ class LinkModel(Model):
         self._name = name
         self._skill = skill
         self._terms = terms
-        self._form = _Form.of(skill)
+        self._form = Form.of(skill)
         self._context = context
         self._back_to = back_to
 
@@ -266,14 +244,8 @@ _ANSWER: Final = object()
 
 
 def _said(answer: Answer) -> str:
-    value = answer.value
-    if isinstance(value, dict) and isinstance(value.get("text"), str):
-        text = value["text"]
-    elif isinstance(value, list) and any(delta_of(part) for part in value):
-        text = "".join(filter(None, map(delta_of, value)))  # it gave parts alone
-    else:
-        text = answer_text(value)
-    return f"{fact(answer.peer)}\n{foreign(text)}"
+    texts, _ = said(answer.value)
+    return f"{fact(answer.peer)}\n{foreign(texts[-1])}"
 
 
 def _last_text(history: list[Any]) -> str:

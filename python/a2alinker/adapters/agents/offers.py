@@ -27,7 +27,8 @@ from agents import (
 from ...context import Context
 from ...exceptions import A2ALinkerError, CallRefused, ConfigurationError
 from ...skill import Skill
-from .._offers import LONGEST_PROGRESS, Messages, chat, offer, turn
+from .._conversations import Messages, chat, turn
+from .._offers import LONGEST_PROGRESS, offer
 from .._reach import AnyAgent
 from .._words import fact, foreign
 

@@ -33,6 +33,7 @@ from openai.types.responses import (
 )
 
 from ...peer import Peer
+from .._conversations import delta_of
 from .._words import Pieces, fact
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -42,12 +43,6 @@ def message(text: str, status: Status = "completed") -> ResponseOutputMessage:
     """Returns what an assistant said. Its id is the SDK's mark for items that no server of OpenAI knows."""
     part = ResponseOutputText(text=text, type="output_text", annotations=[], logprobs=[])
     return ResponseOutputMessage(id=FAKE_RESPONSES_ID, content=[part], role="assistant", type="message", status=status)
-
-
-def delta_of(part: Any) -> str | None:
-    """Returns the text of a partial answer: itself, or what `{"delta": text}` has. None: it is something else, as what happens over there."""
-    text = part.get("delta") if isinstance(part, dict) else part
-    return text if isinstance(text, str) else None
 
 
 class Listening:

@@ -22,7 +22,8 @@ from crewai.events import (
 from ...context import Context
 from ...exceptions import ConfigurationError
 from ...skill import Skill
-from .._offers import Messages, chat, in_thread, offer, told, turn
+from .._conversations import Messages, chat, turn
+from .._offers import in_thread, offer, told
 from .._reach import AnyAgent
 from .._words import fact, foreign
 

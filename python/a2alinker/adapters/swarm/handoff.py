@@ -31,9 +31,10 @@ from ...agent import Agent
 from ...exceptions import A2ALinkerError, BodyError, CallCancelled, ConfigurationError, SkillUnknown, TimedOut, UsageError, WouldDeadlock
 from ...outbox import Priority
 from ...peer import Peer
+from .._conversations import Form, said
 from .._reach import AnyAgent, Reach, current_scope
 from .._skills import WAIT, Answer, RemoteSkill, Terms, aremote_skills, call, told_failure
-from .._words import Failure, answer_text, fact, foreign
+from .._words import Failure, fact, foreign
 from ._streams import Stream
 from .functions import told
 
@@ -227,22 +228,17 @@ class _Turn:
         return skill, await call(agent, skill, self._arguments(skill), link.terms, on_part, on_begin)
 
     def _arguments(self, skill: RemoteSkill) -> dict[str, Any]:
-        parameters = {one.wire: one for one in skill.parameters}
-        required = [one for one in skill.parameters if one.required]
-        if "messages" in parameters and all(one.wire in ("messages", "context") for one in required):
+        form = Form.of(skill)
+        if form.whole:
             messages = _sendable(self._history, self._name)
-            return {"messages": messages, "context": self._sent} if "context" in parameters else {"messages": messages}
-        if len(required) == 1 and required[0].kind is str:
-            said = [str(message.get("content") or "") for message in self._history if message.get("role") == "user"]
-            return {required[0].wire: said[-1] if said else ""}
-        raise ConfigurationError(
-            f"the skill {skill.name!r} takes {skill.takes}: a handoff needs one with `messages`, or with one required parameter that is a text"
-        )
+            return {form.argument: messages, "context": self._sent} if form.context else {form.argument: messages}
+        asked = [str(message.get("content") or "") for message in self._history if message.get("role") == "user"]
+        return {form.argument: asked[-1] if asked else ""}
 
     def _take(self, outcome: tuple[RemoteSkill, Answer]) -> str:
         """Takes an answer into history and context variables, all but the last text, which it returns."""
         _, answer = outcome
-        texts, context = _read(answer.value)
+        texts, context = said(answer.value)
         for name, value in context.items():
             is_accepted = self._link.accept is None or name in self._link.accept
             if is_accepted and name != REQUESTER and not (name in self._sent and _wire(self._sent[name]) == value):
@@ -263,21 +259,6 @@ class _Turn:
             "type": "function",
             "function": {"name": self._link.hands_back, "arguments": json.dumps(arguments)},
         }
-
-
-def _read(value: Any) -> tuple[list[str], dict[str, Any]]:
-    """Returns the texts of an answer, at least one, and its context."""
-    match value:
-        case {"text": str(text)}:
-            messages = value.get("messages")
-            said = [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
-            texts = [one["content"] for one in said if one.get("role") == "assistant" and isinstance(one.get("content"), str)]
-            context = value.get("context")
-            return [*texts, *([] if texts and texts[-1] == text else [text])], context if isinstance(context, dict) else {}
-        case [{"delta": str()}, *_]:
-            return ["".join(str(part["delta"]) for part in value if isinstance(part, dict) and "delta" in part)], {}
-        case _:
-            return [answer_text(value)], {}
 
 
 def _shared(variables: dict[str, Any], share: frozenset[str] | None, name: str) -> dict[str, Any]:

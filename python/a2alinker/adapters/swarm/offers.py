@@ -18,7 +18,8 @@ from ... import _core
 from ...context import Context
 from ...exceptions import BodyError, CallRefused, ConfigurationError, PeerUnknown
 from ...skill import Skill
-from .._offers import Messages, chat, in_thread, offer, told, turn
+from .._conversations import Messages, chat, turn
+from .._offers import in_thread, offer, told
 from .._reach import AnyAgent
 from .._words import fact, foreign
 from .handoff import REQUESTER, check_cancelled
