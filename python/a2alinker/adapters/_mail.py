@@ -15,18 +15,39 @@ from ..exceptions import A2ALinkerError, AgentClosed, BadAnswer, BadArguments, C
 from ..message import Message
 from ..outbox import Priority
 from ._reach import AnyAgent, Reach
-from ._skills import told_failure
+from ._schemas import Parameter, check, in_words
+from ._skills import PRIORITY, told_failure
 from ._words import Failure, answer_text, fact, foreign
 
 CONFIRMED_WITHIN: Final = 5.0  # seconds that a model waits to hear whether its message arrived; chosen: some round trips and a reconnect
 MOST_READ: Final = 20  # messages in one answer to a model; the rest waits
 MOST_OPEN: Final = 64  # requests that a model has read and not answered; beyond it the oldest is refused
 
-SEND: Final = (
-    "Sends a message to another agent on another machine, and tells whether it arrived. `to` is the agent's name, `text` what to say, "
-    "`in_reply_to` the number of a message that was read and whose sender waits for an answer, if this is the answer."
+LONGEST_WAIT: Final = 60.0  # seconds that a model may wait for messages; chosen: a run that waits for ever helps nobody
+
+SEND: Final = "Sends a message to another agent on another machine, and tells whether it arrived."
+SENDING: Final = (
+    Parameter("to", "to", {"type": "string", "description": "The agent's name or id."}, True, None),
+    Parameter("text", "text", {"type": "string", "description": "What to say."}, True, None),
+    PRIORITY,
+    Parameter(
+        "in_reply_to",
+        "in_reply_to",
+        {"type": "integer", "description": "The number of the message that this answers, if its sender waits for an answer."},
+        False,
+        None,
+    ),
 )
-READ: Final = "Reads the messages that other agents have sent to this one. `wait` is how many seconds to wait if there are none."
+READ: Final = "Reads the messages that other agents have sent to this one."
+READING: Final = (
+    Parameter(
+        "wait",
+        "wait",
+        {"type": "number", "description": f"Seconds to wait if there are none, {LONGEST_WAIT:.0f} at most; by default none."},
+        False,
+        None,
+    ),
+)
 
 
 @dataclass(slots=True)
@@ -50,41 +71,46 @@ class Mail:
         self._reach = Reach(agent)
         self._priority = priority
 
-    def send(self, to: str, text: str, priority: str | None, in_reply_to: int | None) -> str | Failure:
-        """Sends, and waits a little for the receipt, on a thread that doesn't run the agent's loop."""
+    def send(self, given: dict[str, Any]) -> str | Failure:
+        """Sends what SENDING describes, and waits a little for the receipt, on a thread that doesn't run the agent's loop."""
         try:
-            return self._reach.wait(lambda agent: _send(agent, to, text, priority or self._priority, in_reply_to))
+            message = check(SENDING, given)
+            return self._reach.wait(lambda agent: _send(agent, message, self._priority))
         except A2ALinkerError as error:
-            return told_failure(error, f"sending to {to}")
+            return told_failure(error, "sending a message", in_words(SENDING))
 
-    async def asend(self, to: str, text: str, priority: str | None, in_reply_to: int | None) -> str | Failure:
+    async def asend(self, given: dict[str, Any]) -> str | Failure:
         """As `send`, on any loop."""
         try:
-            return await self._reach.run(lambda agent: _send(agent, to, text, priority or self._priority, in_reply_to))
+            message = check(SENDING, given)
+            return await self._reach.run(lambda agent: _send(agent, message, self._priority))
         except A2ALinkerError as error:
-            return told_failure(error, f"sending to {to}")
+            return told_failure(error, "sending a message", in_words(SENDING))
 
-    def read(self, wait: float) -> str | Failure:
-        """Reads what came, on a thread that doesn't run the agent's loop."""
+    def read(self, given: dict[str, Any]) -> str | Failure:
+        """Reads what came, as READING says, on a thread that doesn't run the agent's loop."""
         try:
+            wait = check(READING, given).get("wait", 0.0)
             return self._reach.wait(lambda agent: _read(agent, wait))
         except A2ALinkerError as error:
-            return told_failure(error, "reading messages")
+            return told_failure(error, "reading messages", in_words(READING))
 
-    async def aread(self, wait: float) -> str | Failure:
+    async def aread(self, given: dict[str, Any]) -> str | Failure:
         """As `read`, on any loop."""
         try:
+            wait = check(READING, given).get("wait", 0.0)
             return await self._reach.run(lambda agent: _read(agent, wait))
         except A2ALinkerError as error:
-            return told_failure(error, "reading messages")
+            return told_failure(error, "reading messages", in_words(READING))
 
 
-async def _send(agent: Agent, to: str, text: str, priority: Any, in_reply_to: Any) -> str:  # models make up both
+async def _send(agent: Agent, message: dict[str, Any], priority: Priority) -> str:
     desk = _desks.setdefault(agent, _Desk())
+    to, text, in_reply_to = message["to"], message["text"], message.get("in_reply_to")
     # The model sends because of what it read: agents whose models answer each other for ever come to an end, as in a loop over messages.
     cause.set(desk.last if desk.last is not None else cause.get())
     if in_reply_to is not None:
-        if not isinstance(in_reply_to, int) or (asked := desk.open.get(in_reply_to)) is None:
+        if (asked := desk.open.get(in_reply_to)) is None:
             raise BadArguments(f"no message {in_reply_to} waits for an answer; those that do: {', '.join(map(str, desk.open)) or 'none'}")
         if asked.cancelled:
             del desk.open[in_reply_to]
@@ -92,7 +118,7 @@ async def _send(agent: Agent, to: str, text: str, priority: Any, in_reply_to: An
         receipt = await asked.reply(text)
         del desk.open[in_reply_to]
     else:
-        receipt = await agent.send(to, text, priority=priority)
+        receipt = await agent.send(to, text, priority=message.get("priority", priority))
     try:
         async with asyncio.timeout(CONFIRMED_WITHIN):
             await receipt.delivered()
@@ -114,7 +140,7 @@ async def _read(agent: Agent, wait: float) -> str:
     messages = aiter(agent)
     taken: list[Message] = []
     try:
-        async with asyncio.timeout(max(0.0, wait)):
+        async with asyncio.timeout(min(max(0.0, wait), LONGEST_WAIT)):
             taken.append(await anext(messages))
     except TimeoutError:
         return "[a2alinker: no messages.]"

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Union
 
+from ..exceptions import BadArguments
 from ._words import plain
 
 Schema = dict[str, Any]
@@ -95,6 +96,30 @@ class Parameter:
 ANYTHING: Final = Parameter(
     "arguments", "arguments", {"type": "object", "description": "Arguments by name. The skill doesn't say which it takes."}, False, None
 )
+
+
+def in_words(parameters: tuple[Parameter, ...]) -> str:
+    """Says what is taken: names and types."""
+    return ", ".join(f"{one.name} ({one.schema.get('type', 'any')}{', required' if one.required else ''})" for one in parameters)
+
+
+def check(parameters: tuple[Parameter, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a model gave for what is done here, without what it left out as None, as an agent with a skill would check it.
+
+    Raises:
+        BadArguments: something doesn't fit.
+    """
+    kinds: dict[str, Any] = {one.name: (int, float) if one.kind is float else one.kind for one in parameters}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name not in kinds:
+            raise BadArguments(f"there is no parameter {name!r}")
+        if not isinstance(value, kinds[name]) or isinstance(value, bool):
+            raise BadArguments(f"{name} isn't of the right type: {value!r}")
+    for one in parameters:
+        if one.required and one.name not in given:
+            raise BadArguments(f"{one.name} is missing")
+    return given
 
 
 def parameters_of(schema: Schema | None) -> tuple[Parameter, ...] | None:

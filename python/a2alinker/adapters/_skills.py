@@ -26,7 +26,7 @@ from ..exceptions import (
 from ..outbox import Priority, check_ttl, lane_of
 from ..peer import Peer, SkillDefinition
 from ._reach import AnyAgent, Reach
-from ._schemas import ANYTHING, Parameter, Schema, parameters_of
+from ._schemas import ANYTHING, Parameter, Schema, in_words, parameters_of
 from ._words import Failure, answer_text, fact, failure, foreign, plain
 
 WAIT: Final = 30.0  # seconds for named skills to be there; an agent that is being started takes a few
@@ -79,7 +79,7 @@ class RemoteSkill:
     @property
     def takes(self) -> str:
         """Its arguments in words."""
-        return ", ".join(f"{one.name} ({one.schema.get('type', 'any')}{', required' if one.required else ''})" for one in self.parameters)
+        return in_words(self.parameters)
 
     @property
     def asked(self) -> tuple[Parameter, ...]:

@@ -305,13 +305,13 @@ async def test_a_run_in_a_thread_gives_what_it_gives_and_raises_what_it_raises()
 async def test_models_that_answer_each_other_for_ever_are_stopped() -> None:
     async with pair() as (host, worker):
         mails = [Mail(host), Mail(worker)]
-        await mails[0].asend("worker-0", "hello", None, None)
+        await mails[0].asend({"to": "worker-0", "text": "hello"})
         turn_number: int = 0
         sent: str | Failure = ""
         for turn_number in range(100):
             mine, other = mails[(turn_number + 1) % 2], ("host", "worker-0")[turn_number % 2]
-            await mine.aread(LIMIT)
-            sent = await mine.asend(other, "and to you", None, None)
+            await mine.aread({"wait": LIMIT})
+            sent = await mine.asend({"to": other, "text": "and to you"})
             if isinstance(sent, Failure):
                 break
         assert isinstance(sent, Failure)
@@ -323,7 +323,7 @@ async def test_a_file_for_a_model_is_refused_and_its_sender_told(tmp_path: Path)
     (tmp_path / "report.txt").write_text("x" * 100)
     async with pair() as (host, worker):
         receipt = await worker.send("host", a2alinker.File(tmp_path / "report.txt"), until="done")
-        read = await Mail(host).aread(LIMIT)
+        read = await Mail(host).aread({"wait": LIMIT})
         assert isinstance(read, str)
         assert '"report.txt" of 100 bytes, which was refused' in read
         with pytest.raises(a2alinker.DeliveryError):
@@ -333,9 +333,9 @@ async def test_a_file_for_a_model_is_refused_and_its_sender_told(tmp_path: Path)
 async def test_what_a_model_reads_and_sends_is_no_cause_of_what_its_program_sends() -> None:
     async with pair() as (host, worker):
         await worker.send("host", "x")
-        await Mail(host).aread(LIMIT)
+        await Mail(host).aread({"wait": LIMIT})
         assert cause.get() is None
-        await Mail(host).asend("worker-0", "y", None, None)
+        await Mail(host).asend({"to": "worker-0", "text": "y"})
         assert cause.get() is None
 
 
@@ -343,7 +343,7 @@ async def test_a_message_without_a_text_form_keeps_no_other_from_the_model() -> 
     async with pair() as (host, worker):
         for body in ("before", {"data": b"\xff"}, b"\xfe", "after"):
             await (await worker.send("host", body)).delivered()
-        read = await Mail(host).aread(LIMIT)
+        read = await Mail(host).aread({"wait": LIMIT})
         assert isinstance(read, str)
         for text in ("before", r"{'data': b'\xff'}", "\ufffd", "after"):
             assert f"\n{text}" in read
@@ -352,9 +352,9 @@ async def test_a_message_without_a_text_form_keeps_no_other_from_the_model() -> 
 async def test_reading_counts_the_messages_as_handled() -> None:
     async with pair() as (host, worker):
         receipt = await worker.send("host", "x", until="done")
-        await Mail(host).aread(LIMIT)
+        await Mail(host).aread({"wait": LIMIT})
         await asyncio.wait_for(receipt.done(), LIMIT)
-        assert await Mail(host).aread(0.0) == "[a2alinker: no messages.]"
+        assert await Mail(host).aread({}) == "[a2alinker: no messages.]"
 
 
 # -- conversations --

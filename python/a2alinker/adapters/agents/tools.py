@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from types import NoneType
-from typing import Any, Final
+from typing import Any
 
 from agents import FunctionTool
 
 from ...outbox import Priority, lane_of
 from ...peer import Peer
-from .._mail import READ, SEND, Mail
+from .._mail import READ, READING, SEND, SENDING, Mail
 from .._reach import AnyAgent
-from .._skills import PRIORITY, TAKEN_WITHIN, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills
+from .._schemas import Parameter
+from .._skills import TAKEN_WITHIN, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills
 from .._words import Failure
-
-LONGEST_WAIT: Final = 60.0  # seconds that a model may wait for messages; chosen: a run that waits for ever helps nobody
 
 Answer = str | Failure
 
@@ -81,62 +79,32 @@ def send_tool(agent: AnyAgent, *, priority: Priority = "normal") -> FunctionTool
         ConfigurationError: `priority` can't be.
     """
     lane_of(priority)
-    mail = Mail(agent, priority)
-
-    async def send(given: dict[str, Any]) -> Answer:
-        if wrong := _wrong({"in_reply_to": None, **given}, to=str, text=str, in_reply_to=(int, NoneType)):
-            return wrong
-        return await mail.asend(given["to"], given["text"], given.get("priority"), given.get("in_reply_to"))
-
-    properties = {
-        "to": {"type": "string", "description": "The name or id of the agent."},
-        "text": {"type": "string", "description": "What to say."},
-        "priority": PRIORITY.schema,
-        "in_reply_to": {
-            "type": "integer",
-            "description": "The number of the message that this answers, if its sender waits for an answer.",
-        },
-    }
-    return _tool("send_message", SEND, properties, ["to", "text"], send)
+    return _tool("send_message", SEND, SENDING, Mail(agent, priority).asend)
 
 
 def inbox_tool(agent: AnyAgent) -> FunctionTool:
     """Makes the tool `read_messages`: it gives the model the messages that came, each with its verified sender. Nothing else may read them then."""
-    mail = Mail(agent)
-
-    async def read(given: dict[str, Any]) -> Answer:
-        seconds = given.get("wait") or 0.0
-        if wrong := _wrong({"wait": seconds}, wait=(int, float)):
-            return wrong
-        return await mail.aread(min(float(seconds), LONGEST_WAIT))
-
-    properties = {"wait": {"type": "number", "description": f"Seconds to wait if there are none, at most {LONGEST_WAIT:.0f}."}}
-    return _tool("read_messages", READ, properties, [], read)
+    return _tool("read_messages", READ, READING, Mail(agent).aread)
 
 
 def _made(agent: AnyAgent, skills: list[RemoteSkill], terms: Terms) -> list[FunctionTool]:
-    return [_of_skill(name, Tool(agent, skill, terms)) for name, skill in distinct(skills)]
-
-
-def _of_skill(name: str, tool: Tool) -> FunctionTool:
-    asked = tool.skill.asked
-    properties = {parameter.name: parameter.schema for parameter in asked}
-    return _tool(name, tool.skill.text, properties, [parameter.name for parameter in asked if parameter.required], tool.run)
+    return [_tool(name, skill.text, skill.asked, Tool(agent, skill, terms).run) for name, skill in distinct(skills)]
 
 
 def _tool(
-    name: str,
-    description: str,
-    properties: dict[str, Any],
-    required: list[str],
-    run: Callable[[dict[str, Any]], Awaitable[Answer]],
+    name: str, description: str, parameters: tuple[Parameter, ...], run: Callable[[dict[str, Any]], Awaitable[Answer]]
 ) -> FunctionTool:
     async def invoke(_: Any, arguments: str) -> str:
         given = _parsed(arguments)
         answer = given if isinstance(given, Failure) else await run(given)
         return answer if isinstance(answer, str) else f"{answer.words} (code: {answer.code})"
 
-    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {one.name: one.schema for one in parameters},
+        "required": [one.name for one in parameters if one.required],
+        "additionalProperties": False,
+    }
     # A strict schema would have every parameter required and no defaults, which a skill of another agent needn't be.
     return FunctionTool(name=name, description=description, params_json_schema=schema, on_invoke_tool=invoke, strict_json_schema=False)
 
@@ -148,13 +116,6 @@ def _parsed(arguments: str) -> dict[str, Any] | Failure:
     except (ValueError, RecursionError):
         return _not_fitting("they aren't JSON")
     return given if isinstance(given, dict) else _not_fitting("they aren't a JSON object")
-
-
-def _wrong(given: dict[str, Any], **kinds: Any) -> Failure | None:
-    for name, kind in kinds.items():
-        if not isinstance(given.get(name), kind) or isinstance(given[name], bool):
-            return _not_fitting(f"{name!r} is missing or of another type")
-    return None
 
 
 def _not_fitting(why: str) -> Failure:

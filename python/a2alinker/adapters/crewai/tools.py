@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from crewai.tools import BaseTool, ToolFailure
 from crewai.types.callback import SerializableCallable
@@ -18,8 +18,9 @@ from ...agent import Agent
 from ...exceptions import AgentClosed
 from ...outbox import Priority
 from ...peer import Peer
-from .._mail import READ, SEND, Mail
+from .._mail import READ, READING, SEND, SENDING, Mail
 from .._reach import AnyAgent, Reach
+from .._schemas import Parameter
 from .._skills import TAKEN_WITHIN, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills, told_failure
 from .._words import Failure
 from . import runs
@@ -32,6 +33,20 @@ _agents: weakref.WeakValueDictionary[str, Agent] = weakref.WeakValueDictionary()
 def not_cached(arguments: Any = None, result: Any = None) -> bool:
     """The `cache_function` of these tools: another agent's answer may be another one the next time."""
     return False
+
+
+class _Arguments(BaseModel):
+    """Arguments that a model made up are refused instead of dropped, so that it learns of them."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+def _model_of(name: str, parameters: tuple[Parameter, ...]) -> type[BaseModel]:
+    fields: dict[str, Any] = {}
+    for one in parameters:
+        hint = Annotated[one.annotation, WithJsonSchema(one.schema)] if one.required else one.annotation
+        fields[one.name] = (hint, Field(default=... if one.required else one.default, description=one.description or None))
+    return create_model(f"{name}_arguments", __base__=_Arguments, **fields)
 
 
 class _LinkedTool(BaseTool):
@@ -109,7 +124,7 @@ class RemoteSkillTool(_LinkedTool):
             agent,
             name=name or skill.tool_name,
             description=skill.text,
-            args_schema=_arguments_of(skill),
+            args_schema=_model_of(skill.tool_name, skill.asked),
             remote={
                 "name": skill.name,
                 "description": skill.description,
@@ -144,33 +159,18 @@ class RemoteSkillTool(_LinkedTool):
         return Tool(agent, self.skill, Terms(self.priority, self.timeout, self.ttl))
 
 
-class _Sending(BaseModel):
-    to: str = Field(description="The name or id of the agent.")
-    text: str = Field(description="What to say.")
-    priority: Literal["urgent", "high", "normal", "bulk"] | None = Field(
-        default=None, description="Leave it out unless it is urgent or can wait."
-    )
-    in_reply_to: int | None = Field(
-        default=None, description="The number of the message that this answers, if its sender waits for an answer."
-    )
-
-
-class _Reading(BaseModel):
-    wait: float = Field(default=0.0, ge=0.0, le=600.0, description="Seconds to wait if there are none.")
-
-
 class SendTool(_LinkedTool):
     """Sends a message to another agent, and tells the model whether it arrived: `SendTool(agent)`. Options are CrewAI's, and `priority`."""
 
     name: str = "send_message"
     description: str = SEND
-    args_schema: type[BaseModel] = _Sending
+    args_schema: type[BaseModel] = _model_of("sending", SENDING)
 
-    def _run(self, to: str, text: str, priority: str | None = None, in_reply_to: int | None = None) -> str | ToolFailure:
-        return self._answered(lambda agent: Mail(agent, self.priority).send(to, text, priority, in_reply_to))
+    def _run(self, **given: Any) -> str | ToolFailure:
+        return self._answered(lambda agent: Mail(agent, self.priority).send(given))
 
-    async def _arun(self, to: str, text: str, priority: str | None = None, in_reply_to: int | None = None) -> str | ToolFailure:
-        return await self._aanswered(lambda agent: Mail(agent, self.priority).asend(to, text, priority, in_reply_to))
+    async def _arun(self, **given: Any) -> str | ToolFailure:
+        return await self._aanswered(lambda agent: Mail(agent, self.priority).asend(given))
 
 
 class InboxTool(_LinkedTool):
@@ -178,13 +178,13 @@ class InboxTool(_LinkedTool):
 
     name: str = "read_messages"
     description: str = READ
-    args_schema: type[BaseModel] = _Reading
+    args_schema: type[BaseModel] = _model_of("reading", READING)
 
-    def _run(self, wait: float = 0.0) -> str | ToolFailure:
-        return self._answered(lambda agent: Mail(agent).read(wait))
+    def _run(self, **given: Any) -> str | ToolFailure:
+        return self._answered(lambda agent: Mail(agent).read(given))
 
-    async def _arun(self, wait: float = 0.0) -> str | ToolFailure:
-        return await self._aanswered(lambda agent: Mail(agent).aread(wait))
+    async def _arun(self, **given: Any) -> str | ToolFailure:
+        return await self._aanswered(lambda agent: Mail(agent).aread(given))
 
 
 def tools_from(
@@ -228,23 +228,6 @@ async def atools_from(
 
 def _made(agent: AnyAgent, skills: list[RemoteSkill], priority: Priority, timeout: float | None, ttl: float) -> list[RemoteSkillTool]:
     return [RemoteSkillTool.of(agent, skill, name=name, priority=priority, timeout=timeout, ttl=ttl) for name, skill in distinct(skills)]
-
-
-class _Arguments(BaseModel):
-    """Arguments that a model made up are refused instead of dropped, so that it learns of them."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-
-def _arguments_of(skill: RemoteSkill) -> type[BaseModel]:
-    fields: dict[str, Any] = {}
-    for parameter in skill.asked:
-        hint = Annotated[parameter.annotation, WithJsonSchema(parameter.schema)] if parameter.required else parameter.annotation
-        fields[parameter.name] = (
-            hint,
-            Field(default=... if parameter.required else parameter.default, description=parameter.description or None),
-        )
-    return create_model(f"{skill.tool_name}_arguments", __base__=_Arguments, **fields)
 
 
 def _as_answer(told: str | Failure) -> str | ToolFailure:

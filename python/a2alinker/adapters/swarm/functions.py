@@ -11,29 +11,19 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ...exceptions import BadArguments
 from ...outbox import Priority
 from ...peer import Peer
-from .._mail import READ, SEND, Mail
+from .._mail import READ, READING, SEND, SENDING, Mail
 from .._reach import AnyAgent
 from .._schemas import Parameter
-from .._skills import PRIORITY, TAKEN_WITHIN, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills, told_failure
+from .._skills import TAKEN_WITHIN, WAIT, RemoteSkill, Terms, Tool, aremote_skills, distinct, remote_skills
 from .._words import Failure, plain
 
 Function = Callable[..., str]
 
 LONGEST_DOCSTRING: Final = 1_024  # characters; OpenAI refuses a request in which a function's description is longer
-LONGEST_WAIT: Final = 60.0  # seconds that a model may wait for messages in one call; chosen: its user waits, too
 
 _OURS: Final = "Its parameters:"
-_TO: Final = Parameter("to", "to", {"type": "string", "description": "The agent's name or id."}, True, None)
-_TEXT: Final = Parameter("text", "text", {"type": "string", "description": "What to say."}, True, None)
-_IN_REPLY_TO: Final = Parameter(
-    "in_reply_to", "in_reply_to", {"type": "integer", "description": "The number of the message that this answers."}, False, None
-)
-_SECONDS: Final = Parameter(
-    "wait", "wait", {"type": "number", "description": f"Seconds, 0 to {LONGEST_WAIT:.0f}; by default 0."}, False, None
-)
 
 
 def functions_from(
@@ -95,23 +85,12 @@ def send_function(agent: AnyAgent, *, priority: Priority = "normal") -> Function
         ConfigurationError: there is no such priority.
     """
     Terms(priority)
-    mail = Mail(agent, priority)
-
-    def send(given: dict[str, Any]) -> str | Failure:
-        return mail.send(given["to"], given["text"], given.get("priority"), given.get("in_reply_to"))
-
-    parameters = (_TO, _TEXT, _IN_REPLY_TO, PRIORITY)
-    return _function("send_message", _docstring(SEND, _OURS, parameters), parameters, _checked("send_message", parameters, send))
+    return _function("send_message", _docstring(SEND, _OURS, SENDING), SENDING, Mail(agent, priority).send)
 
 
 def inbox_function(agent: AnyAgent) -> Function:
     """Returns a function `read_messages` that gives the messages of other agents that came, each under a line that says whose it is."""
-    mail = Mail(agent)
-
-    def read(given: dict[str, Any]) -> str | Failure:
-        return mail.read(min(given.get("wait") or 0.0, LONGEST_WAIT))
-
-    return _function("read_messages", _docstring(READ, _OURS, (_SECONDS,)), (_SECONDS,), _checked("read_messages", (_SECONDS,), read))
+    return _function("read_messages", _docstring(READ, _OURS, READING), READING, Mail(agent).read)
 
 
 def told(outcome: str | Failure) -> str:
@@ -154,31 +133,3 @@ def _docstring(text: str, heading: str, parameters: tuple[Parameter, ...]) -> st
     if len(text) > room:
         text = f'{text[: room - 2]}…"'  # within the quoted words of another agent
     return f"{text}\n{below}"
-
-
-def _checked(
-    name: str, parameters: tuple[Parameter, ...], run: Callable[[dict[str, Any]], str | Failure]
-) -> Callable[[dict[str, Any]], str | Failure]:
-    """Checks arguments as an agent with a skill would, for what is done here."""
-    kinds: dict[str, Any] = {one.name: (int, float) if one.kind is float else one.kind for one in parameters}
-    takes = ", ".join(f"{one.name} ({one.schema.get('type', 'string')}{', required' if one.required else ''})" for one in parameters)
-
-    def check(given: dict[str, Any]) -> None:
-        for argument, value in given.items():
-            if argument not in kinds:
-                raise BadArguments(f"there is no parameter {argument!r}")
-            if not isinstance(value, kinds[argument]) or isinstance(value, bool):
-                raise BadArguments(f"{argument} isn't of the right type: {value!r}")
-        for one in parameters:
-            if one.required and one.name not in given:
-                raise BadArguments(f"{one.name} is missing")
-
-    def checked(given: dict[str, Any]) -> str | Failure:
-        given = {argument: value for argument, value in given.items() if value is not None}
-        try:
-            check(given)
-        except BadArguments as problem:
-            return told_failure(problem, name, takes)
-        return run(given)
-
-    return checked
