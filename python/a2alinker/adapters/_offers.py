@@ -61,6 +61,8 @@ async def in_thread(run: Callable[[], R]) -> R:
         if not ended.cancelled():
             ended.exception()  # nobody asks for it
         raise
+    finally:
+        scope.end()
 
 
 def told(context: Context, progress: dict[str, Any]) -> None:

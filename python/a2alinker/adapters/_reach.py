@@ -37,6 +37,7 @@ class CancelScope:
     def __init__(self, outer: CancelScope | None = None) -> None:
         self._lock = threading.Lock()
         self._waits: set[Callable[[], object]] = set()
+        self._outer = outer
         self.ended = False
         if outer is not None:
             outer.add(self.end)
@@ -55,10 +56,12 @@ class CancelScope:
             self._waits.discard(cancel)
 
     def end(self) -> None:
-        """Cancels what waits, and what will."""
+        """Cancels what waits, and what will. Idempotent; the scope around this one forgets it."""
         with self._lock:
             self.ended = True
             waits, self._waits = self._waits, set()
+        if self._outer is not None:
+            self._outer.discard(self.end)
         for cancel in waits:
             cancel()
 
@@ -73,15 +76,12 @@ def cancel_scope() -> Iterator[CancelScope]:
     `with cancel_scope(): await crew.akickoff()`. It reaches the threads that a framework starts inside. Needed where a run ends early and its task goes on, as by `asyncio.timeout`; a task that
     is cancelled takes its calls along without it.
     """
-    outer = current_scope.get()
-    scope = CancelScope(outer)
+    scope = CancelScope(current_scope.get())
     token = current_scope.set(scope)
     try:
         yield scope
     finally:
         current_scope.reset(token)
-        if outer is not None:
-            outer.discard(scope.end)
         scope.end()
 
 

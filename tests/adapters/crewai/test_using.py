@@ -218,7 +218,11 @@ async def test_a_scope_cancels_what_a_run_that_timed_out_left_behind(world: Worl
 async def test_a_run_after_another_in_the_same_task_isnt_cancelled_with_it(world: World) -> None:
     worker = await asyncio.to_thread(world.worker)
     tools = await asyncio.to_thread(tools_from, world.agent, ["review"])
+    task = asyncio.current_task()
+    assert task is not None
+    watched = len(task._callbacks or ())
     results = [await crew_of(ScriptedLLM.saying(REVIEW, answer_of_tool), tools).akickoff() for _ in range(2)]
+    assert len(task._callbacks or ()) == watched, "each run left something with the task"
     background = asyncio.create_task(crew_of(ScriptedLLM.saying(REVIEW, answer_of_tool), tools).akickoff())
     results.append(await background)
     assert [pid_in(result.raw) for result in results] == [worker.process.pid] * 3

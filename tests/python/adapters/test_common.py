@@ -261,6 +261,15 @@ async def test_a_scope_ends_those_inside_and_not_those_outside() -> None:
     assert nested.ended
 
 
+async def test_scopes_that_are_over_leave_nothing_in_those_around_them() -> None:
+    with cancel_scope() as outer:
+        for _ in range(3):
+            with cancel_scope():
+                pass
+            await in_thread(lambda: None)
+        assert outer._waits == set()
+
+
 def test_what_comes_after_the_end_of_its_scope_isnt_begun() -> None:
     with sync.host("host") as host, cancel_scope() as scope:
         scope.end()

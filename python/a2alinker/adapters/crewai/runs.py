@@ -25,7 +25,11 @@ class _RunScope(CancelScope):
         self.task = task
         self.outer = outer
         self.depth = 1  # crews and flows in crews run in the same task
-        task.add_done_callback(lambda _: self.end())
+        task.add_done_callback(self.task_ended)
+
+    def task_ended(self, _: object) -> None:
+        """Ends with the task that runs the crew."""
+        self.end()
 
 
 def watch() -> None:
@@ -53,6 +57,8 @@ def _ends(_: Any) -> None:
     if isinstance(scope, _RunScope):
         scope.depth -= 1
         if scope.depth == 0:
+            scope.task.remove_done_callback(scope.task_ended)  # which may run many crews, one after the other
+            scope.end()
             current_scope.set(scope.outer)
 
 

@@ -31,8 +31,7 @@ class Stream(Generic[T]):
 
     def __init__(self, run: Callable[[Callable[[Peer | None], None], Callable[[Any], None]], T]) -> None:
         self._run = run
-        self._outer = current_scope.get()
-        self._scope = CancelScope(self._outer)
+        self._scope = CancelScope(current_scope.get())
         self._parts: queue.SimpleQueue[Any] = queue.SimpleQueue()  # bounded by what `call` takes of partial answers
         self._outcome: Future[T] = Future()
         self._line = ""  # who speaks, until that was given
@@ -44,8 +43,6 @@ class Stream(Generic[T]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._outer is not None:
-            self._outer.discard(self._scope.end)
         self._scope.end()
 
     def __iter__(self) -> Iterator[str]:
